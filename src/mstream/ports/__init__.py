@@ -1,0 +1,1 @@
+"""Protocols between the parts; what authors of plug-ins import."""

@@ -1,0 +1,25 @@
+"""Codec protocol: payloads to documents and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mstream.domain.batch import Document, Encoding
+from mstream.ports.roles import Failure
+
+
+class Codec(Protocol):
+    """Pure and whole lists at a time; no I/O.
+
+    Both methods answer a list as long as the one they were given, with None where an
+    item has failed, and the failures beside it. None (a tombstone) stays None.
+    """
+
+    encoding: Encoding
+
+    def decode(self, payloads: Sequence[bytes | None]) -> tuple[list[Document], Sequence[Failure]]:
+        """Documents of their own, that nobody else holds."""
+
+    def encode(self, documents: Sequence[Document]) -> tuple[list[bytes | None], Sequence[Failure]]:
+        """Payloads; the documents are only read."""

@@ -1,0 +1,186 @@
+"""Source, Sink, TransactionalSink, Middleware: what a provider implements to move records."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from mstream.domain.batch import Batch, Form
+from mstream.domain.checkpoint import Lane, Position
+from mstream.errors import MstreamError
+from mstream.ports.checkpoints import PendingCheckpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One record of a batch that was refused."""
+
+    #: Where it stands in the batch that was given.
+    index: int
+    #: Why; `error.retryable` says whether trying again may help.
+    error: MstreamError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """How much one read may bring; at least one record comes whatever its size."""
+
+    records: int = 4000
+    bytes: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Where a source goes on."""
+
+    #: Stored positions; a lane that is not there begins as the source's options say.
+    positions: Mapping[Lane, Position] = field(default_factory=dict)
+
+
+class Lanes(Protocol):
+    """Given to a source whose lanes come and go (consumer groups)."""
+
+    async def assigned(self, lanes: Collection[Lane]) -> Mapping[Lane, Position]:
+        """Claims new lanes for this run; answers their stored positions."""
+
+    async def revoked(self, lanes: Collection[Lane], deadline: float) -> Mapping[Lane, Position]:
+        """Settles or forgets what is in flight from them, saves, answers what was saved.
+
+        Never later than `deadline` (seconds from now). The source acknowledges the answer itself. Forgotten means the
+        records too: they are taken out of every batch before it is written, also when it is tried again.
+        """
+
+    async def lost(self, lanes: Collection[Lane]) -> None:
+        """Forgets them at once; saves nothing."""
+
+
+class Source(Protocol):
+    """Reads one resource of a service."""
+
+    async def read(self, limit: Limit) -> Batch | None:
+        """What is there now: at least one record, or newer positions of a quiet source; None: the stream has ended.
+
+        Waits while there is neither. Safe to cancel: nothing of the source's own state moves before the last await, so
+        a reader that was given up has lost nothing. Raises PositionLost, or a ServiceError; after a retryable one the
+        same source is read again.
+        """
+
+    def positions(self, batch: Batch, count: int) -> Mapping[Lane, Position | None]:
+        """Where the lanes stand after the first `count` records of a batch that it gave (a stop in mid-batch)."""
+
+    async def ack(self, positions: Mapping[Lane, Position | None]) -> None:
+        """These are saved; the outside system may forget what came before."""
+
+
+@runtime_checkable
+class Pausable(Protocol):
+    """A source that can hold single lanes back."""
+
+    async def pause(self, lanes: Collection[Lane]) -> None:
+        """Brings nothing more from these lanes."""
+
+    async def resume(self, lanes: Collection[Lane]) -> None:
+        """Brings their records again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """How far behind its head a lane is; None: unknown."""
+
+    records: int | None = None
+    bytes: int | None = None
+    seconds: float | None = None
+
+
+@runtime_checkable
+class Lagging(Protocol):
+    """A source that knows how far behind it is."""
+
+    async def lag(self) -> Mapping[Lane, Lag]:
+        """By lane; called every few seconds at most."""
+
+
+@runtime_checkable
+class Finite(Protocol):
+    """A source that can end at the head of this moment."""
+
+    async def finish(self) -> None:
+        """From now on `read` gives None once the head of this moment is passed."""
+
+
+@runtime_checkable
+class TransactionHandle(Protocol):
+    """A source whose positions a foreign transaction can commit."""
+
+    async def handle(self) -> object:
+        """What such a transaction needs; asked for anew before each."""
+
+
+class Sink(Protocol):
+    """Writes to one resource of a service."""
+
+    #: Which column it reads; spares an encode and a decode per record.
+    accepts: Form
+    #: How many writes may be under way at once, begun in order, order kept by the sink itself.
+    overlap: int
+
+    async def write(self, batch: Batch) -> Sequence[Failure]:
+        """The records that were refused, each with its error; all others are written.
+
+        Raises only if the whole batch may have failed. A sink that reports a record as retryable has not written later
+        records of the same key (without a key: of the same lane) and reports those too.
+        """
+
+
+@runtime_checkable
+class Flushed(Protocol):
+    """A sink that makes what was written safe at a call of its own."""
+
+    async def flush(self) -> None:
+        """What `write` has returned for is safe after it; called before a checkpoint is saved.
+
+        Raises NotYetSafe when nothing is lost and the same call may be made again. After any other error the run saves
+        nothing more and ends, however retryable the error is: what was written may be gone, and another flush would not
+        say so (a failed fsync may have dropped the pages that it was to write).
+        """
+
+
+@runtime_checkable
+class TransactionalSink(Protocol):
+    """A sink that can commit a checkpoint together with records."""
+
+    accepts: Form
+    overlap: int
+
+    async def write(self, batch: Batch) -> Sequence[Failure]:
+        """As every sink."""
+
+    async def write_with(self, batches: Sequence[Batch], checkpoint: PendingCheckpoint) -> Sequence[Failure]:
+        """Records and checkpoint in one transaction, all or nothing.
+
+        Failures count through all the batches, as if they were one; if there is any, nothing was committed and the
+        engine calls again without those records. There may be no records at all. Raises StaleCheckpoint when what an
+        entry expects is no longer stored, OutcomeUnknown when the commit may have happened.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transformed:
+    """What a middleware made of a batch."""
+
+    batch: Batch
+    #: For each output the index of the input it came from, not decreasing; None: each its own.
+    origins: Sequence[int] | None = None
+    #: The inputs that were refused; they have no outputs.
+    failures: Sequence[Failure] = ()
+
+
+class Middleware(Protocol):
+    """Changes records on their way."""
+
+    #: Which column it reads.
+    accepts: Form
+
+    async def apply(self, batch: Batch) -> Transformed:
+        """The new batch, with documents or payloads as it made them, and what became of each input."""
