@@ -1,0 +1,118 @@
+"""JSON: fast where a record is ordinary, exact where it is not.
+
+A document that nobody has changed keeps every type, value and the order of its fields:
+
+- whole numbers of any size, up to 4,300 digits (a longer one is a DecodeError);
+- NaN, Infinity and -Infinity, read and written as the standard library does;
+- fractions that a double cannot hold, see `encodings.numbers`;
+- halves of surrogate pairs, written as escapes.
+
+Of a field that comes twice the last one counts, a byte order mark is passed over, `-0` is the whole number 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import orjson
+
+from mstream.domain.batch import Document, Encoding
+from mstream.encodings.json_exact import read, write
+from mstream.encodings.numbers import number
+from mstream.errors import DecodeError, EncodeError
+from mstream.ports.roles import Failure
+
+_decode = msgspec.json.Decoder(float_hook=number).decode
+_encode = orjson.dumps
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+#: What JSON does not have is refused; the exact writer then names its place.
+_STRICT = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+#: What the fast encoder makes of NaN and infinities, among others.
+_NULL = b"null"
+#: A line between two documents of one call: inside compact JSON there is none.
+_LINE = orjson.Fragment(b"\n")
+_BETWEEN = b",\n,"
+
+#: NaN or an infinity in MessagePack, where every fraction is a mark and eight bytes.
+_NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
+
+
+class JsonCodec:
+    """One JSON value per payload."""
+
+    encoding = Encoding.JSON
+
+    def decode(self, payloads: Sequence[bytes | None]) -> tuple[list[Document], Sequence[Failure]]:
+        """As `ports.encoding.Codec`."""
+        try:
+            return list(map(_decode, payloads)), ()  # type: ignore[arg-type]  # None is refused here
+        except (*_UNREADABLE, TypeError):
+            pass
+        documents: list[Document] = [None] * len(payloads)
+        failures: list[Failure] = []
+        for index, payload in enumerate(payloads):
+            try:
+                if payload is not None:
+                    documents[index] = _read(payload)
+            except DecodeError as error:
+                failures.append(Failure(index=index, error=error))
+        return documents, failures
+
+    def encode(self, documents: Sequence[Document]) -> tuple[list[bytes | None], Sequence[Failure]]:
+        """As `ports.encoding.Codec`."""
+        if documents and None not in documents:
+            together = _written_together(documents)
+            if together is not None:
+                return together, ()
+        payloads: list[bytes | None] = [None] * len(documents)
+        failures: list[Failure] = []
+        for index, document in enumerate(documents):
+            try:
+                payloads[index] = None if document is None else _written(document)
+            except EncodeError as error:
+                failures.append(Failure(index=index, error=error))
+        return payloads, failures
+
+
+def _read(payload: bytes) -> Document:
+    try:
+        return _decode(payload)
+    except _UNREADABLE:
+        return read(payload)
+
+
+def _written_together(documents: Sequence[Document]) -> list[bytes | None] | None:
+    """All payloads by one call; None: some document needs the exact writer.
+
+    Written one by one they would be cut down from larger pieces of memory and keep the heap torn. From its right end
+    a text is searched and split twice as fast.
+    """
+    mixed: list[Any] = [_LINE] * (2 * len(documents) - 1)
+    mixed[::2] = documents
+    try:
+        text = _encode(mixed, None, _STRICT)
+    except TypeError:
+        return None
+    if text.rfind(_NULL) >= 0 and _has_not_finite(documents):
+        return None
+    return [*text[1:-1].rsplit(_BETWEEN)]
+
+
+def _written(document: Document) -> bytes:
+    try:
+        payload = _encode(document, None, _STRICT)
+    except TypeError:
+        return write(document)
+    return write(document) if _NULL in payload and _has_not_finite([document]) else payload
+
+
+def _has_not_finite(documents: Sequence[Document]) -> bool:
+    """Whether NaN or an infinity is among them, which the fast encoder writes as null."""
+    try:
+        return _NOT_FINITE.search(msgspec.msgpack.encode(documents)) is not None
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
+        return True

@@ -1,0 +1,1 @@
+"""Tools on schema texts."""
