@@ -1,0 +1,37 @@
+"""Fields of a file service, and the options of its roles."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from mstream.domain.service import RoleOptions, ServiceConfig
+
+
+class FileConfig(ServiceConfig):
+    """A folder; nothing outside it is read or written."""
+
+    public: ClassVar[frozenset[str]] = frozenset({"provider", "name", "path"})
+
+    provider: Literal["file"] = "file"
+    #: The folder; a relative one is relative to the working directory.
+    path: str = Field(min_length=1)
+
+
+class FileSourceOptions(RoleOptions):
+    """How files are read."""
+
+    #: Where a file without a stored position begins; one that appears later always begins at its beginning.
+    start: Literal["beginning", "end"] = "beginning"
+
+
+class FileSinkOptions(RoleOptions):
+    """How a file is written."""
+
+    #: When what was written is made safe against a power cut.
+    fsync: Literal["checkpoint", "batch", "never"] = "checkpoint"
+    #: The file is put aside before it grows beyond this; None: it grows without end.
+    rotate_bytes: int | None = Field(default=None, ge=1)
+    #: What happens to a record without a payload: it is refused, or nothing is written for it.
+    on_delete: Literal["error", "ignore"] = "error"

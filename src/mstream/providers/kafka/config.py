@@ -1,0 +1,56 @@
+"""Fields of a kafka service: its own, and free-form options of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from mstream.domain.service import RoleOptions, ServiceConfig
+
+_OWN = frozenset({"provider", "name", "offset_seek_back_seconds"})
+
+
+class KafkaConfig(ServiceConfig):
+    """A cluster; keys that are not ours go to the client as they are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+    public: ClassVar[frozenset[str]] = ServiceConfig.public | {"bootstrap.servers", "group.id"}
+
+    __pydantic_extra__: dict[str, str]
+
+    provider: Literal["kafka"] = "kafka"
+    #: Where a source begins that has no position: so long before now.
+    offset_seek_back_seconds: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_are_text(cls, values: Any) -> Any:
+        """The client takes text alone; files of older versions hold numbers and booleans too."""
+        if not isinstance(values, Mapping):
+            return values
+        return {key: value if key in _OWN else _text(value) for key, value in values.items()}
+
+    @classmethod
+    def tolerated(cls, table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """What of a table is taken although a new file would write it otherwise: key and what was done."""
+        for key, value in table.items():
+            if key not in _OWN and _text(value) is not value:
+                yield key, "options of the client are text; the value was taken as its text, put it in quotes"
+
+
+class KafkaSourceOptions(RoleOptions):
+    """Where reading a topic begins."""
+
+    offset_seek_back_seconds: int | None = Field(default=None, ge=0)
+
+
+def _text(value: Any) -> Any:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value)
+        case _:
+            return value
