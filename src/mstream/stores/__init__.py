@@ -1,0 +1,1 @@
+"""Typed, backend-free access to what is kept."""
