@@ -1,0 +1,1 @@
+"""The configuration file: reading, shape and checks."""
