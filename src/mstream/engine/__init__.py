@@ -1,0 +1,1 @@
+"""The data plane: one run, from reading to acknowledging."""

@@ -1,0 +1,110 @@
+"""Open the roles of a connector in order, give the run a ready pipeline, close in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from mstream.domain.batch import Encoding
+from mstream.domain.connector import DeadLettersRef, MiddlewareRef, SinkRef
+from mstream.domain.run import RunSpec
+from mstream.encodings import codec_for
+from mstream.engine.services import Services
+from mstream.engine.transforms import Step, Want
+from mstream.errors import ProviderUnavailable
+from mstream.ports.encoding import Codec
+from mstream.ports.provider import role_options
+from mstream.ports.roles import Lanes, Middleware, Resume, Sink, Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """Every role of a connector, open."""
+
+    source: Source
+    steps: Sequence[Step]
+    sinks: Sequence[Sink]
+    wants: Sequence[Want]
+    codecs: Mapping[Encoding, Codec]
+    dead_letters: Sink | None
+
+
+@asynccontextmanager
+async def opened(spec: RunSpec, services: Services, lanes: Lanes) -> AsyncIterator[Pipeline]:
+    """Sinks first, then middlewares, then the source: nothing is read before it can be delivered."""
+    connector = spec.connector
+    async with AsyncExitStack() as stack:
+        opening = _Opening(services, stack)
+        sinks = [await opening.sink(each) for each in connector.sinks]
+        dead_letters = await opening.dead_letters(connector.dead_letters) if connector.dead_letters else None
+        steps = [await opening.step(each) for each in connector.middlewares]
+        source = await opening.source(spec, lanes)
+        wants = [
+            Want(form=sink.accepts, encoding=ref.output_encoding)
+            for ref, sink in zip(connector.sinks, sinks, strict=True)
+        ]
+        yield Pipeline(
+            source=source,
+            steps=steps,
+            sinks=sinks,
+            wants=wants,
+            codecs=_codecs(spec, services),
+            dead_letters=dead_letters,
+        )
+
+
+class _Opening:
+    """Opens one role after the other on one stack."""
+
+    def __init__(self, services: Services, stack: AsyncExitStack) -> None:
+        self._services = services
+        self._stack = stack
+
+    async def source(self, spec: RunSpec, lanes: Lanes) -> Source:
+        ref = spec.connector.source
+        provider, config = self._services.provider(ref.service_name), self._services.config(ref.service_name)
+        if provider.source is None:
+            raise _no_role(ref.service_name, provider.name, "source")
+        options = role_options(provider.source.options, config, ref)
+        live = await self._services.live(ref.service_name)
+        resume = Resume(positions=spec.positions)
+        return await self._stack.enter_async_context(provider.source.open(live, ref, options, resume, lanes))
+
+    async def sink(self, ref: SinkRef) -> Sink:
+        provider, config = self._services.provider(ref.service_name), self._services.config(ref.service_name)
+        if provider.sink is None:
+            raise _no_role(ref.service_name, provider.name, "sink")
+        options = role_options(provider.sink.options, config, ref)
+        live = await self._services.live(ref.service_name)
+        return await self._stack.enter_async_context(provider.sink.open(live, ref, options))
+
+    async def dead_letters(self, ref: DeadLettersRef) -> Sink:
+        return await self.sink(SinkRef.model_validate(ref.model_dump()))
+
+    async def step(self, ref: MiddlewareRef) -> Step:
+        provider, config = self._services.provider(ref.service_name), self._services.config(ref.service_name)
+        if provider.middleware is None:
+            raise _no_role(ref.service_name, provider.name, "middleware")
+        options = role_options(provider.middleware.options, config, ref)
+        live = await self._services.live(ref.service_name)
+        middleware: Middleware = await self._stack.enter_async_context(provider.middleware.open(live, ref, options))
+        return Step(
+            name=f"{ref.service_name}/{ref.resource}",
+            middleware=middleware,
+            output_encoding=ref.output_encoding,
+            deadline_sec=getattr(middleware, "deadline_sec", None),
+        )
+
+
+def _codecs(spec: RunSpec, services: Services) -> dict[Encoding, Codec]:
+    connector = spec.connector
+    role = services.provider(connector.source.service_name).source
+    arriving = connector.source.input_encoding or (role.input_encoding if role else Encoding.JSON)
+    encodings = {arriving, *(each.output_encoding for each in connector.steps), Encoding.JSON}
+    return {each: codec_for(each) for each in encodings}
+
+
+def _no_role(service: str, provider: str, role: str) -> ProviderUnavailable:
+    message = f"service {service!r} (provider {provider!r}) cannot be a {role}"
+    return ProviderUnavailable(message)

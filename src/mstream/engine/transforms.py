@@ -1,0 +1,222 @@
+"""Apply middlewares and encodings to a batch; keep which input each output came from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from mstream.domain.batch import Batch, Encoding, Form, concat
+from mstream.engine.attempts import Retry, persistently
+from mstream.engine.meter import StagePage
+from mstream.errors import MstreamError
+from mstream.foundation.clock import Clock
+from mstream.ports.encoding import Codec
+from mstream.ports.roles import Failure, Middleware, Transformed
+
+#: What is in hand stays in the processor's cache: a tenth faster than whole batches, a fifth than slices of 100.
+SLICE = 500
+#: Slices between two turns of the loop, so that heartbeats of neighbours stay quick.
+_TURN = 2
+
+Origins = Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One record that will not be delivered, counted in the batch as it was read."""
+
+    index: int
+    error: MstreamError
+    #: Where it happened: "decode", "encode", "sink" or "middleware", with the service's name.
+    stage: str
+    sink: int | None = None
+    #: Which of the outputs of its input it was.
+    output: int = 0
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What one sink is to be given."""
+
+    batch: Batch
+    #: For each record the input it came from; None: each its own.
+    origins: Origins | None
+
+    def origin(self, index: int) -> int:
+        """The input that a record came from."""
+        return index if self.origins is None else self.origins[index]
+
+    def output(self, index: int) -> int:
+        """Which of the outputs of its input a record is."""
+        return 0 if self.origins is None else index - self.origins.index(self.origins[index])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A middleware in its place."""
+
+    name: str
+    middleware: Middleware
+    output_encoding: Encoding
+    #: How long it may block the loop for one batch; None: it does not.
+    deadline_sec: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """What a sink reads."""
+
+    form: Form
+    encoding: Encoding
+
+
+class Transforms:
+    """From what a source gave to what each sink reads."""
+
+    def __init__(
+        self,
+        *,
+        source_encoding: Encoding,
+        steps: Sequence[Step],
+        wants: Sequence[Want],
+        codecs: Mapping[Encoding, Codec],
+        page: StagePage,
+        clock: Clock,
+        retry: Callable[[str], Retry],
+    ) -> None:
+        self._source_encoding = source_encoding
+        self._steps = steps
+        self._wants = wants
+        self._codecs = codecs
+        self._page = page
+        self._clock = clock
+        self._retry = retry
+
+    async def apply(self, batch: Batch) -> tuple[list[Prepared], list[Refusal]]:
+        """For each sink its batch, and the inputs that were refused on the way."""
+        if self._untouched(batch):
+            return [Prepared(batch=batch, origins=None) for _ in self._wants], []
+        batch = replace(batch, marks=None)  # the source answers from the batch as it was read
+        spent = dict.fromkeys(range(len(self._steps)), 0.0)
+        parts: list[list[Prepared]] = []
+        refusals: list[Refusal] = []
+        start = 0
+        for number, piece in enumerate(batch.slices(SLICE)):
+            if number and number % _TURN == 0:
+                await asyncio.sleep(0)
+            prepared, refused = await self._apply_slice(piece, start, spent)
+            parts.append(prepared)
+            refusals += refused
+            start += len(piece)
+        return [_joined([part[sink] for part in parts], start) for sink in range(len(self._wants))], refusals
+
+    def _untouched(self, batch: Batch) -> bool:
+        """No step looks inside and every sink takes the bytes as they came."""
+        if not len(batch):
+            return True
+        return (
+            not self._steps
+            and batch.payloads is not None
+            and batch.encoding is self._source_encoding
+            and all(want.form is Form.PAYLOADS and want.encoding is batch.encoding for want in self._wants)
+        )
+
+    async def _apply_slice(
+        self, piece: Batch, start: int, spent: dict[int, float]
+    ) -> tuple[list[Prepared], list[Refusal]]:
+        refusals: list[Refusal] = []
+        origins: list[int] = list(range(start, start + len(piece)))
+        if piece.encoding is not self._source_encoding:
+            piece, origins = self._decoded(piece, origins, refusals)
+            piece = replace(piece, payloads=None, encoding=self._source_encoding)
+        for number, step in enumerate(self._steps):
+            piece, origins = self._in_form(piece, origins, step.middleware.accepts, refusals)
+            piece, origins = await self._step(number, step, piece, origins, refusals, spent)
+        prepared: dict[Want, Prepared] = {}
+        for sink, want in enumerate(self._wants):
+            if want not in prepared:
+                found: list[Refusal] = []
+                prepared[want] = self._for_sink(want, piece, origins, found)
+                refusals += [replace(each, sink=sink) for each in found]
+        return [prepared[want] for want in self._wants], refusals
+
+    async def _step(
+        self,
+        number: int,
+        step: Step,
+        piece: Batch,
+        origins: list[int],
+        refusals: list[Refusal],
+        spent: dict[int, float],
+    ) -> tuple[Batch, list[int]]:
+        if not len(piece):
+            return replace(piece, encoding=step.output_encoding), origins
+        what = f"middleware {step.name}"
+        made = await persistently(lambda: self._attempt(number, step, piece, spent), lambda: self._retry(what))
+        refusals += [Refusal(index=origins[each.index], error=each.error, stage=what) for each in made.failures]
+        if made.origins is not None:
+            origins = [origins[each] for each in made.origins]
+        after = made.batch
+        if after.encoding is not step.output_encoding:
+            after, origins = self._decoded(after, origins, refusals)
+            after = replace(after, payloads=None, encoding=step.output_encoding)
+        return after, origins
+
+    async def _attempt(self, number: int, step: Step, piece: Batch, spent: dict[int, float]) -> Transformed:
+        began = self._clock.monotonic()
+        if step.deadline_sec is not None:
+            self._page.busy(step.name, max(0.0, step.deadline_sec - spent[number]))
+        try:
+            return await step.middleware.apply(piece)
+        finally:
+            if step.deadline_sec is not None:
+                self._page.idle()
+            spent[number] += self._clock.monotonic() - began
+
+    def _for_sink(self, want: Want, piece: Batch, origins: list[int], refusals: list[Refusal]) -> Prepared:
+        if want.form is Form.PAYLOADS and piece.encoding is not want.encoding:
+            piece, origins = self._decoded(piece, origins, refusals)
+            piece = replace(piece, payloads=None, encoding=want.encoding)
+        piece, origins = self._in_form(piece, origins, want.form, refusals)
+        return Prepared(batch=piece, origins=origins)
+
+    def _in_form(
+        self, piece: Batch, origins: list[int], form: Form, refusals: list[Refusal]
+    ) -> tuple[Batch, list[int]]:
+        return (
+            self._decoded(piece, origins, refusals)
+            if form is Form.DOCUMENTS
+            else self._encoded(piece, origins, refusals)
+        )
+
+    def _decoded(self, piece: Batch, origins: list[int], refusals: list[Refusal]) -> tuple[Batch, list[int]]:
+        if piece.documents is not None or not len(piece):
+            return piece, origins
+        documents, failures = self._codecs[piece.encoding].decode(piece.payloads or [])
+        return _kept(replace(piece, documents=documents), origins, failures, "decode", refusals)
+
+    def _encoded(self, piece: Batch, origins: list[int], refusals: list[Refusal]) -> tuple[Batch, list[int]]:
+        if piece.payloads is not None or not len(piece):
+            return piece, origins
+        payloads, failures = self._codecs[piece.encoding].encode(piece.documents or [])
+        # Documents that nobody reads any more go while they are still in the processor's cache.
+        return _kept(replace(piece, payloads=payloads, documents=None), origins, failures, "encode", refusals)
+
+
+def _kept(
+    piece: Batch, origins: list[int], failures: Sequence[Failure], stage: str, refusals: list[Refusal]
+) -> tuple[Batch, list[int]]:
+    if not failures:
+        return piece, origins
+    refusals += [Refusal(index=origins[each.index], error=each.error, stage=stage) for each in failures]
+    gone = {each.index for each in failures}
+    return piece.without(gone), [origin for index, origin in enumerate(origins) if index not in gone]
+
+
+def _joined(parts: Sequence[Prepared], count: int) -> Prepared:
+    origins = list(chain.from_iterable(each.origins or () for each in parts))
+    is_plain = len(origins) == count and origins == list(range(count))
+    return Prepared(batch=concat([each.batch for each in parts]), origins=None if is_plain else origins)
