@@ -1,0 +1,32 @@
+"""Where a job begins that has no position: what a reset has asked for, said in its source's own options."""
+
+from __future__ import annotations
+
+from mstream.domain.checkpoint import Begin, Checkpoint
+from mstream.domain.connector import ConnectorSpec, SourceRef
+from mstream.domain.reset import Target, ToBegin, described
+from mstream.domain.service import ServiceConfig
+from mstream.errors import UsageError
+from mstream.ports.provider import Catalog, provider_named
+
+
+def begun(connector: ConnectorSpec, checkpoint: Checkpoint, config: ServiceConfig, catalog: Catalog) -> ConnectorSpec:
+    """The connector as this run has it; `config`: its source's service."""
+    role = provider_named(catalog, config.provider).source
+    if checkpoint.positions or role is None or checkpoint.begin not in role.begins:
+        return connector
+    source = connector.source.model_dump(exclude_unset=True) | dict(role.begins[checkpoint.begin])
+    return connector.model_copy(update={"source": SourceRef.model_validate(source)})
+
+
+def require_begin(connector: ConnectorSpec, to: Target, config: ServiceConfig, catalog: Catalog) -> None:
+    """Raises UsageError when the connector's source cannot be put there."""
+    if not isinstance(to, ToBegin) or to.begin is Begin.CONFIGURED:
+        return
+    role = provider_named(catalog, config.provider).source
+    if role is None or to.begin not in role.begins:
+        message = (
+            f"job {connector.name!r}: a source of provider {config.provider!r} cannot be put {described(to)};"
+            " give a position, or reset without one: then it begins as its options say"
+        )
+        raise UsageError(message)

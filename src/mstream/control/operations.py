@@ -1,0 +1,179 @@
+"""Operations: what people and programs may ask of the owner of a store, beyond the commands of one job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mstream.config.connector import connector_of_request
+from mstream.config.document import ConfigFile
+from mstream.control.checkpoints import Checkpoints, require_at_rest, to_document
+from mstream.control.jobs import Answer, JobManager
+from mstream.control.planning import plan_of_apply, plan_start
+from mstream.control.rotation import KeyStatus, status_of
+from mstream.control.services import ServiceRegistry
+from mstream.control.startup import Startup
+from mstream.domain.audit import Actor, AuditEntry
+from mstream.domain.history import RunEntry
+from mstream.domain.plan import Action, JobAction, Plan
+from mstream.domain.reset import Target
+from mstream.errors import Conflict, NotFound, PlanStale, Unavailable
+from mstream.ports.documents import Revision
+from mstream.ports.provider import Catalog
+
+#: Seconds that a job may take to stop before it is removed.
+_LONGEST_DRAIN: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """A plan of `apply`, and whether it was carried out."""
+
+    plan: Plan
+    is_done: bool
+
+
+class Operations:
+    """Everything that needs more than one job: definitions, plans, checkpoints, keys, history."""
+
+    def __init__(
+        self,
+        *,
+        manager: JobManager,
+        services: ServiceRegistry,
+        catalog: Catalog,
+        read_file: Callable[[], ConfigFile],
+    ) -> None:
+        """`read_file`: the configuration file as it is now; raises ConfigError with its problems."""
+        self.manager = manager
+        self.services = services
+        self._catalog = catalog
+        self._read_file = read_file
+        self._startup: Startup | None = None
+        self._checkpoints: Checkpoints | None = None
+
+    def open(self, startup: Startup, checkpoints: Checkpoints | None) -> None:
+        """The store is ours from now on."""
+        self._startup, self._checkpoints = startup, checkpoints
+
+    def close(self) -> None:
+        """It is not any more."""
+        self._startup = self._checkpoints = None
+
+    async def create_job(self, body: Mapping[str, Any], *, by: Actor, wait_sec: float = 0) -> Answer:
+        """Raises ConfigError with everything that is wrong with it, JobExists, StoreError."""
+        spec = connector_of_request(body, self.services.services(), self._opened().file.system, self._catalog)
+        return await self.manager.create(spec, by=by, wait_sec=wait_sec)
+
+    async def replace_job(
+        self, name: str, body: Mapping[str, Any], *, by: Actor, expect: Revision | None = None, wait_sec: float = 0
+    ) -> Answer:
+        """Raises ConfigError, JobNotFound, RevisionConflict, StoreError."""
+        self.manager.view(name)
+        table = {"name": name, **body}
+        spec = connector_of_request(table, self.services.services(), self._opened().file.system, self._catalog)
+        if spec.name != name:
+            message = f"the definition names the job {spec.name!r}, not {name!r}; a job keeps its name"
+            raise Conflict(message)
+        return await self.manager.replace(name, spec, by=by, expect=expect, wait_sec=wait_sec)
+
+    async def plan(self) -> Plan:
+        """What a start would do now, with the file as it is now. Raises ConfigError, StoreError."""
+        survey = await self._opened().survey(self._read_file())
+        return plan_start(survey.situation)
+
+    async def apply(
+        self, *, by: Actor, dry_run: bool = False, prune: bool = False, expect: str | None = None
+    ) -> Applied:
+        """Bring the file's definitions over; intents stay. `expect`: the hash of the plan that was shown.
+
+        Raises PlanStale when another plan would be carried out, ConfigError, StoreError.
+        """
+        startup = self._opened()
+        file = self._read_file()
+        survey = await startup.survey(file)
+        plan = plan_of_apply(survey.situation, prune=prune)
+        if expect is not None and expect != plan.hash:
+            message = f"what would be done has changed since the plan {expect[:12]} was shown; look at it again"
+            raise PlanStale(message)
+        if dry_run:
+            return Applied(plan=plan, is_done=False)
+        await startup.mark(plan, survey.marker_revision)
+        startup.use(file)
+        self.services.use(file)
+        await self.services.carry_out([each for each in plan.services if each.action is not Action.REMOVE], by=by)
+        for each in plan.actions:
+            await self._apply(each, by)
+        # Only when no job names them any more.
+        await self.services.carry_out([each for each in plan.services if each.action is Action.REMOVE], by=by)
+        return Applied(plan=plan, is_done=True)
+
+    async def places(self, job: str) -> list[Mapping[str, object]]:
+        """Where the job stands and stood, the newest first. Raises JobNotFound, NotFound, StoreError."""
+        self.manager.view(job)
+        try:
+            return [to_document(each) for each in await self._kept_checkpoints().of(job)]
+        except NotFound:
+            return []
+
+    async def reset(self, job: str, to: Target, *, by: Actor, reason: str = "") -> Mapping[str, object]:
+        """Put a job elsewhere that does not run. Raises IllegalTransition while it does."""
+        checkpoints = self._kept_checkpoints()
+        async with self.manager.resting(job) as resting:
+            require_at_rest(resting)
+            await checkpoints.reset(resting.spec, to, by=by, reason=reason)
+        return (await self.places(job))[0]
+
+    async def keys(self) -> KeyStatus:
+        """Which keys there are, and what is under them. Raises Conflict where services are not kept."""
+        vault = self._opened().archive.vault
+        if vault is None:
+            message = "services are not kept: no key is used; set [system] state or [system.service_lifecycle]"
+            raise Conflict(message)
+        return await status_of(vault)
+
+    async def reload_keys(self) -> KeyStatus:
+        """Read the key ring again. Raises KeyUnusable, and uses the one before, when it is not the store's."""
+        vault = self._opened().archive.vault
+        if vault is not None:
+            await vault.keys.reload()
+            await self.services.reread()
+        return await self.keys()
+
+    async def runs(self, job: str) -> list[RunEntry]:
+        """The job's ended runs, the newest first."""
+        return await self._opened().archive.chronicle.runs_of(job)
+
+    async def changes(self, job: str) -> list[AuditEntry]:
+        """Who changed the job's intent or definition, the newest first; also of one that was deleted."""
+        return await self._opened().archive.chronicle.changes_of(job)
+
+    async def _apply(self, action: JobAction, by: Actor) -> None:
+        spec = action.spec
+        match action.action:
+            case Action.START | Action.ADD if spec is not None:
+                if action.stored is not None:
+                    # Its removal was begun, and comes first.
+                    await self.manager.remove(action.job, by=by)
+                await self.manager.create(spec, by=by, origin="file")
+            case Action.REPLACE if spec is not None:
+                await self.manager.replace(action.job, spec, by=by)
+            case Action.REMOVE:
+                await self.manager.stop(action.job, by=by, wait_sec=_LONGEST_DRAIN)
+                await self.manager.remove(action.job, by=by)
+            case _:
+                return
+
+    def _kept_checkpoints(self) -> Checkpoints:
+        self._opened()
+        if self._checkpoints is None:
+            message = "checkpoints are not kept; set [system] state or [system.checkpoints]"
+            raise Conflict(message)
+        return self._checkpoints
+
+    def _opened(self) -> Startup:
+        if self._startup is None:
+            message = "not ready: the stores are not open yet"
+            raise Unavailable(message)
+        return self._startup
