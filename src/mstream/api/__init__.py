@@ -1,0 +1,1 @@
+"""HTTP only: routes, wire shapes, access rules."""

@@ -1,0 +1,76 @@
+"""What handlers read out of a request: who asks, for how long they wait, what they send."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, Final
+
+from starlette.requests import Request
+
+from mstream.domain.audit import Actor
+from mstream.errors import UsageError
+
+#: Seconds that a client may wait for a state.
+_LONGEST_WAIT: Final = 300.0
+#: Who a client says that it acts for; believed, since only this machine is served.
+_ACTOR: Final = "mstream-actor"
+_LONGEST_NAME: Final = 100
+
+
+def actor_of(request: Request) -> Actor:
+    """Who asks, and from where."""
+    who = request.headers.get(_ACTOR, "").strip()[:_LONGEST_NAME]
+    return Actor(who=who or "api", where=request.client.host if request.client else "")
+
+
+def wait_of(request: Request) -> float:
+    """Seconds to wait for the state that is asked for. Raises UsageError."""
+    text = request.query_params.get("wait")
+    if text is None:
+        return 0.0
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not isfinite(seconds) or not 0 <= seconds <= _LONGEST_WAIT:
+        message = f"wait must be a number of seconds from 0 to {_LONGEST_WAIT:g}"
+        raise UsageError(message)
+    return seconds
+
+
+def flag_of(request: Request, name: str) -> bool:
+    """A switch in the query. Raises UsageError."""
+    text = request.query_params.get(name, "false").lower()
+    if text not in {"true", "false"}:
+        message = f"{name} must be true or false"
+        raise UsageError(message)
+    return text == "true"
+
+
+def expected_of(request: Request) -> str | None:
+    """The revision that the client has seen, out of `If-Match`; None: it does not say."""
+    tag = request.headers.get("if-match")
+    return None if tag is None or tag.strip() == "*" else tag.strip().removeprefix("W/").strip('"')
+
+
+async def table_of(request: Request) -> Mapping[str, Any]:
+    """The body, a JSON object; an empty one where there is no body. Raises UsageError."""
+    text = await request.body()
+    if not text:
+        return {}
+    try:
+        body = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        message = "the body is not JSON"
+        raise UsageError(message) from None
+    if not isinstance(body, dict):
+        message = "the body must be a JSON object"
+        raise UsageError(message)
+    return body
+
+
+def _no_number(text: str) -> Any:  # noqa: ANN401 - as json wants it
+    message = f"{text} is no JSON"
+    raise ValueError(message)

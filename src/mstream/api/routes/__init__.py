@@ -1,0 +1,1 @@
+"""Handlers, a module per part of the API."""
