@@ -1,0 +1,119 @@
+"""`python -m tests.chaos SUITE`: kill at full scale, and write down what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import persistence
+from tests.chaos.delivery import Broken, Delivery
+from tests.chaos.flows import TARGETS
+from tests.chaos.restart import Restarts
+
+REPORTS = Path(__file__).resolve().parents[2] / "docs" / "reports"
+#: About what a kill with its restart takes; sets the writer's rate.
+_SECONDS_PER_KILL = 2.0
+#: Kills, or turns, of a full run.
+_FULL = {"delivery": 200, "persistence": 2000, "restart": 1000}
+
+
+def main() -> int:
+    """Run a suite; 0 when every promise held."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("suite", choices=sorted(_FULL))
+    parser.add_argument(
+        "--kills", type=int, help=f"how many; turns, of `restart` (default: {_FULL}; then they are written down)"
+    )
+    parser.add_argument("--seconds", type=float, help="go on for so long")
+    parser.add_argument("--records", type=int, default=50_000, help="of each flow of `delivery`")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--only", default="", help="flows or legs whose name holds this text")
+    parser.add_argument("--parallel", type=int, default=2, help="worlds at the same time, of `persistence`")
+    parser.add_argument("--resume", action="store_true", help="count what docs/reports has of this suite already")
+    chosen = parser.parse_args()
+    if chosen.seed is None:
+        chosen.seed = persistence.new_seed()
+    return {"delivery": _delivery, "persistence": _persistence, "restart": _restart}[chosen.suite](chosen)
+
+
+def _delivery(chosen: argparse.Namespace) -> int:
+    full = chosen.kills is None and chosen.seconds is None and not chosen.only
+    kills = None if chosen.seconds else chosen.kills or _FULL["delivery"]
+    per_second = chosen.records / (chosen.seconds or (kills or 0) * _SECONDS_PER_KILL)
+    reports = []
+    for target in TARGETS:
+        if chosen.only not in target.name:
+            continue
+        with tempfile.TemporaryDirectory(prefix="mstream-chaos-") as folder:
+            delivery = Delivery(target(Path(folder)), records=chosen.records, per_second=per_second, seed=chosen.seed)
+            try:
+                run = delivery.run(kills=kills, seconds=chosen.seconds)
+            except Broken as broken:
+                print(f"{target.name}, seed {chosen.seed}: {broken}", file=sys.stderr)
+                return 1
+        reports.append(run.report())
+        print(json.dumps(run.report()), flush=True)
+    if full:
+        write({"suite": "delivery", "commit": persistence.commit(), "flows": reports})
+    return 0
+
+
+def _persistence(chosen: argparse.Namespace) -> int:
+    """Every part is written down as soon as it is through, so that the rest can be done later."""
+    parts = _earlier("persistence") if chosen.resume else []
+    wanted = None if chosen.seconds else (chosen.kills or _FULL["persistence"]) - sum(each["kills"] for each in parts)
+    if wanted is not None and wanted <= 0:
+        print("that many are done already")
+        return 0
+    where = {"commit": persistence.commit(), "machine": persistence.machine()}
+    legs = persistence.run(
+        kills=wanted, seconds=chosen.seconds, seed=chosen.seed, parallel=chosen.parallel, only=chosen.only
+    )
+    part = {**where, "kills": sum(each["kills"] for each in legs), "legs": legs}
+    print(json.dumps(part, indent=2), flush=True)
+    if chosen.seconds is None and not chosen.only:
+        parts.append(part)
+        write({"suite": "persistence", "kills": sum(each["kills"] for each in parts), "parts": parts})
+    return 1 if any(each.get("violations") or each.get("cut_off_by") for each in legs) else 0
+
+
+def _restart(chosen: argparse.Namespace) -> int:
+    count = chosen.kills or _FULL["restart"]
+    reports = []
+    for turn in (Restarts.restarts, Restarts.stops, Restarts.ends):
+        if chosen.only not in turn.__name__:
+            continue
+        with tempfile.TemporaryDirectory(prefix="mstream-chaos-") as folder:
+            try:
+                turns = turn(Restarts(Path(folder), chosen.seed), count)
+            except AssertionError as broken:
+                print(f"{turn.__name__}, seed {chosen.seed}: {broken}", file=sys.stderr)
+                return 1
+        reports.append(turns.report())
+        print(json.dumps(turns.report()), flush=True)
+    if chosen.kills is None and not chosen.only:
+        where = {"commit": persistence.commit(), "machine": persistence.machine()}
+        write({"suite": "restart", **where, "seed": chosen.seed, "turns": reports})
+    return 0
+
+
+def write(report: dict[str, Any]) -> None:
+    """Into docs/reports."""
+    REPORTS.mkdir(exist_ok=True)
+    path = REPORTS / f"chaos-{report['suite']}.json"
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"written to {path.relative_to(REPORTS.parents[1])}")
+
+
+def _earlier(suite: str) -> list[dict[str, Any]]:
+    path = REPORTS / f"chaos-{suite}.json"
+    parts: list[dict[str, Any]] = json.loads(path.read_text())["parts"] if path.exists() else []
+    return parts
+
+
+if __name__ == "__main__":
+    sys.exit(main())

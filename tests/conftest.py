@@ -1,0 +1,70 @@
+"""What holds for every test: servers, time limits, and a header that says what is left out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+import structlog
+
+from tests.servers import mariadb, mongo_java, mongodb, nx, postgresql
+
+# An example takes as long as the machine lets it; the limit per test holds all the same.
+hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("project")
+
+pytest_plugins = ["tests.servers.fixtures"]
+
+#: Tests that use one of these fixtures, directly or not, need a server.
+CONNECTED = frozenset({"running_postgres", "running_mysql", "running_mongo_java", "running_nx", "mongodb_deployment"})
+#: Seconds; the general limit stands in pyproject.toml.
+SLOW_LIMIT = 300
+#: The first test that uses a server waits for its start.
+CONNECTED_LIMIT = 120
+
+
+@pytest.fixture(autouse=True)
+def logs_as_at_the_start() -> Iterator[None]:
+    """Every event is seen, whatever another test has set."""
+    structlog.reset_defaults()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def pytest_report_header() -> list[str]:
+    """Which servers take part."""
+    servers = [
+        ("PostgreSQL", postgresql.is_installed(), postgresql.ADVICE),
+        ("MariaDB", mariadb.is_installed(), mariadb.ADVICE),
+        ("mongo-java-server", mongo_java.is_installed(), mongo_java.ADVICE),
+        ("nx-27017", nx.is_installed(), nx.ADVICE),
+    ]
+    found = [name for name, is_installed, _ in servers if is_installed]
+    lines = [f"servers: {', '.join(found) or 'none'}"]
+    for name, is_installed, advice in servers:
+        if not is_installed:
+            lines.append(f"LEFT OUT: every test that needs {name}; to run them: {advice}")
+    if mongodb.deployment() is None:
+        lines.append(
+            f"LEFT OUT: {mongodb.NOT_SHOWN}; to show them, name a deployment: {mongodb.VARIABLE}=mongodb://..."
+        )
+    return lines
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a server; slow tests and those have more time."""
+    for item in items:
+        needs_server = not CONNECTED.isdisjoint(getattr(item, "fixturenames", ()))
+        if needs_server:
+            item.add_marker("connected")
+        if item.get_closest_marker("timeout"):
+            continue
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(SLOW_LIMIT))
+        elif needs_server:
+            item.add_marker(pytest.mark.timeout(CONNECTED_LIMIT))

@@ -1,0 +1,1 @@
+"""One suite per port, and one table of implementations for each."""

@@ -1,0 +1,1 @@
+"""Several parts together, and real processes and servers."""

@@ -1,0 +1,1 @@
+"""What is built from the source, and what it is installed with."""

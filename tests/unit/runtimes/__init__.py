@@ -1,0 +1,1 @@
+"""Runtimes: messages, sealing, the page, placement, and runs through each of them."""
