@@ -1,0 +1,1 @@
+"""Measure mstream against bare loops, and its script stage against another bridge."""

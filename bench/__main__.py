@@ -1,0 +1,171 @@
+"""`python -m bench`: run every comparison, alternating, and print medians, ratios and the noise between equals."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+from bench import boot, keys, records, stage
+from bench.flows import CONTENDERS, FLOWS, Flow, Trial
+from bench.process import Measured
+
+
+class Unequal(Exception):
+    """Two contenders did not write the same."""
+
+
+def main() -> int:
+    """Measure what is asked for; 0 when it ran, whatever the figures."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="flows|stage|memory|keys|boot", help="default: all")
+    parser.add_argument("--records", type=int, default=1_000_000, help="records of a flow (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each comparison (default: %(default)s)")
+    parser.add_argument("--only", default="", help="flows whose name holds this text")
+    chosen = parser.parse_args()
+    parts = chosen.parts or ["flows", "stage", "memory", "keys", "boot"]
+    print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    with tempfile.TemporaryDirectory(prefix="mstream-bench-") as folder:
+        if "stage" in parts:
+            compare_stage(min(chosen.records, 200_000), chosen.rounds)
+        if "flows" in parts:
+            for flow in FLOWS:
+                if chosen.only in flow.name:
+                    compare_flow(flow, Path(folder), chosen.records, chosen.rounds)
+        if "memory" in parts:
+            compare_memory(Path(folder), chosen.records)
+        if "keys" in parts:
+            compare_keys(Path(folder), 10_000, chosen.rounds)
+        if "boot" in parts:
+            compare_boot(Path(folder), min(chosen.records, 10_000), chosen.rounds)
+    return 0
+
+
+def compare_boot(folder: Path, count: int, rounds: int) -> None:
+    """A start over so many stored jobs and services; then state writes, mstream's and the driver's alone."""
+    home = folder / "boot"
+    home.mkdir()
+    file = boot.file_of(home, os.environ.get("MSTREAM_BENCH_STORE"))
+    asyncio.run(boot.fill(file, count))
+    found = [asyncio.run(boot.start(file)) for _ in range(rounds)]
+    print(f"\nstart over {count:,} stopped jobs and as many encrypted services, medians of {rounds}")
+    for title, values in (
+        ("to the complete plan", [each.planned_sec for each in found]),
+        ("of it services: read, decrypt, validate", [each.services_sec for each in found]),
+        ("of it jobs: read, validate, plan", [each.jobs_sec for each in found]),
+        ("every job supervised", [each.supervised_sec for each in found]),
+    ):
+        print(f"  {title:42} {statistics.median(values):8.2f} s")
+    print(f"  {'memory per stopped job':42} {statistics.median(each.bytes_per_job for each in found) / 1024:8.1f} KiB")
+    rates: dict[str, list[float]] = defaultdict(list)
+    for turn in range(rounds):
+        for name, write in (
+            ("mstream", boot.states),
+            ("bare driver", boot.bare_states),
+            ("mstream again", boot.states),
+        ):
+            place = home / f"{turn}-{name.replace(' ', '-')}"
+            place.mkdir()
+            rates[name].append(write(place, 1000))
+    bare = statistics.median(rates["bare driver"])
+    print("\nstate writes per second, each a read and a compare-and-set")
+    for name, values in rates.items():
+        middle = statistics.median(values)
+        print(f"  {name:42} {middle:8,.0f}/s   {middle / bare:5.2f} x bare")
+
+
+def compare_flow(flow: Flow, folder: Path, count: int, rounds: int) -> None:
+    """mstream, mstream again (the noise), the bare loop, the bare loop with the same allocator."""
+    source = orders(folder, count)
+    order = [CONTENDERS[0], *CONTENDERS[1:], "mstream again"]
+    found: dict[str, list[Measured]] = defaultdict(list)
+    for turn in range(rounds):
+        digests = {}
+        for contender in order if turn % 2 == 0 else reversed(order):
+            trial = Trial(flow, contender, folder / "trial", source, count)
+            found[contender].append(trial.run())
+            digests[contender] = trial.digest()
+            shutil.rmtree(trial.folder)
+        if len(set(digests.values())) != 1:
+            raise Unequal(f"{flow.name}: {digests}")
+    rates = {name: statistics.median(each.records_per_second for each in runs) for name, runs in found.items()}
+    ours = rates["mstream"]
+    print(f"\n{flow.name}, {count:,} records, {rounds} rounds, equal outputs")
+    for name, runs in found.items():
+        spread = [each.records_per_second for each in runs]
+        memory = max(each.memory for each in runs)
+        print(
+            f"  {name:22} {rates[name]:>11,.0f} records/s  ours ÷ this {ours / rates[name]:5.2f}"
+            f"  ({min(spread):,.0f} to {max(spread):,.0f})  {memory:4.0f} MiB",
+            flush=True,
+        )
+
+
+def compare_memory(folder: Path, count: int) -> None:
+    """Peak memory of owner and workers must not grow with the input."""
+    print("\npeak memory of owner and workers, file to file")
+    for flow in (FLOWS[0], FLOWS[3]):
+        for size in (count // 4, count, count * 2):
+            trial = Trial(flow, "mstream", folder / "trial", orders(folder, size), size)
+            print(f"  {flow.name:28} {size:>10,} records  {trial.run().memory:5.0f} MiB", flush=True)
+            shutil.rmtree(trial.folder)
+
+
+def compare_stage(count: int, rounds: int) -> None:
+    """The script stage alone."""
+    payloads = records.payloads(count)
+    taken: dict[str, list[float]] = defaultdict(list)
+    contenders = [*stage.contenders().items(), ("transform_batch again", stage.contenders()["transform_batch"])]
+    for turn in range(rounds):
+        digests = {}
+        for name, contender in contenders if turn % 2 == 0 else reversed(contenders):
+            seconds, found = contender(payloads)
+            taken[name].append(seconds)
+            digests[name] = stage.digest(found)
+        if len(set(digests.values())) != 1:
+            raise Unequal(f"script stage: {digests}")
+    rates = {name: count / statistics.median(each) for name, each in taken.items()}
+    print(f"\nscript stage, {count:,} records, {rounds} rounds, equal outputs")
+    for name, rate in rates.items():
+        print(
+            f"  {name:22} {rate:>11,.0f} records/s  ÷ mq-bridge {rate / rates['mq-bridge']:5.2f}"
+            f"  ÷ mq-bridge with orjson {rate / rates['mq-bridge, orjson']:5.2f}",
+            flush=True,
+        )
+
+
+def compare_keys(folder: Path, count: int, rounds: int) -> None:
+    """Services brought under a new key."""
+    keys.prepare(folder / "keys", count)
+    taken: dict[str, list[float]] = defaultdict(list)
+    contenders = list(keys.contenders().items())
+    for turn in range(rounds):
+        for name, contender in contenders if turn % 2 == 0 else reversed(contenders):
+            copy = keys.copied(folder / "keys", folder / "copy")
+            taken[name].append(contender(copy))
+            if len(keys.names_under_new_key(copy)) != count:
+                raise Unequal(f"keys: {name}")
+    rates = {name: count / statistics.median(each) for name, each in taken.items()}
+    print(f"\nrotation of the key, {count:,} services in SQLite, {rounds} rounds, all under the new key afterwards")
+    for name, rate in rates.items():
+        print(f"  {name:22} {rate:>11,.0f} services/s  ours ÷ this {rates['mstream'] / rate:5.2f}", flush=True)
+
+
+def orders(folder: Path, count: int) -> Path:
+    """An input of so many records, made once."""
+    path = folder / f"orders-{count}" / "orders.jsonl"
+    if not path.exists():
+        path.parent.mkdir()
+        records.write(path, count)
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
