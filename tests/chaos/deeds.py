@@ -234,8 +234,9 @@ class Actions:
         return self._made
 
     def _mark(self) -> int:
-        """Within what the definitions allow; as good as never the same twice running."""
-        return self._dice.randrange(2, 1000)
+        """Within what the definitions allow; never one that a job has just now: replacing it must change it."""
+        taken = {each.definition for each in self._world.ledger.standing().values()}
+        return self._dice.choice([each for each in range(2, 1000) if each not in taken])
 
 
 Prepared = Callable[[Life], Deed]
