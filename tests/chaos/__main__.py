@@ -41,10 +41,8 @@ def main() -> int:
 
 
 def _delivery(chosen: argparse.Namespace) -> int:
-    full = chosen.kills is None and chosen.seconds is None and not chosen.only
     kills = None if chosen.seconds else chosen.kills or _FULL["delivery"]
     per_second = chosen.records / (chosen.seconds or (kills or 0) * _SECONDS_PER_KILL)
-    reports = []
     for target in TARGETS:
         if chosen.only not in target.name:
             continue
@@ -55,10 +53,9 @@ def _delivery(chosen: argparse.Namespace) -> int:
             except Broken as broken:
                 print(f"{target.name}, seed {chosen.seed}: {broken}", file=sys.stderr)
                 return 1
-        reports.append(run.report())
         print(json.dumps(run.report()), flush=True)
-    if full:
-        write({"suite": "delivery", "commit": persistence.commit(), "flows": reports})
+        if chosen.kills is None and chosen.seconds is None:
+            _write_part("delivery", {"flow": target.name, **_where(), **run.report()})
     return 0
 
 
@@ -69,11 +66,10 @@ def _persistence(chosen: argparse.Namespace) -> int:
     if wanted is not None and wanted <= 0:
         print("that many are done already")
         return 0
-    where = {"commit": persistence.commit(), "machine": persistence.machine()}
     legs = persistence.run(
         kills=wanted, seconds=chosen.seconds, seed=chosen.seed, parallel=chosen.parallel, only=chosen.only
     )
-    part = {**where, "kills": sum(each["kills"] for each in legs), "legs": legs}
+    part = {**_where(), "kills": sum(each["kills"] for each in legs), "legs": legs}
     print(json.dumps(part, indent=2), flush=True)
     if chosen.seconds is None and not chosen.only:
         parts.append(part)
@@ -83,7 +79,6 @@ def _persistence(chosen: argparse.Namespace) -> int:
 
 def _restart(chosen: argparse.Namespace) -> int:
     count = chosen.kills or _FULL["restart"]
-    reports = []
     for turn in (Restarts.restarts, Restarts.stops, Restarts.ends):
         if chosen.only not in turn.__name__:
             continue
@@ -93,12 +88,21 @@ def _restart(chosen: argparse.Namespace) -> int:
             except AssertionError as broken:
                 print(f"{turn.__name__}, seed {chosen.seed}: {broken}", file=sys.stderr)
                 return 1
-        reports.append(turns.report())
         print(json.dumps(turns.report()), flush=True)
-    if chosen.kills is None and not chosen.only:
-        where = {"commit": persistence.commit(), "machine": persistence.machine()}
-        write({"suite": "restart", **where, "seed": chosen.seed, "turns": reports})
+        if chosen.kills is None:
+            _write_part("restart", {"turns": turns.verb, **_where(), "seed": chosen.seed, **turns.report()})
     return 0
+
+
+def _where() -> dict[str, Any]:
+    return {"commit": persistence.commit(), "machine": persistence.machine()}
+
+
+def _write_part(suite: str, part: dict[str, Any]) -> None:
+    """Written down as soon as it is through, in place of what was there of the same name: its first field."""
+    name = next(iter(part))
+    others = [each for each in _earlier(suite) if each[name] != part[name]]
+    write({"suite": suite, "parts": [*others, part]})
 
 
 def write(report: dict[str, Any]) -> None:

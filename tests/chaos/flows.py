@@ -24,7 +24,7 @@ port = 0
 [system.runtime]
 workers = 1
 [system.instance]
-lease_sec = 1
+lease_sec = 30
 
 [[services]]
 provider = "file"
