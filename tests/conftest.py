@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterator
 
@@ -34,6 +35,14 @@ def logs_as_at_the_start() -> Iterator[None]:
     yield
     root.handlers[:], root.level = handlers, level
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def litter_stays_where_it_fell(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a driver forgets is found here, where that is allowed, and not during whichever test comes next."""
+    yield
+    if any("ignore:unclosed" in str(mark.args) for mark in request.node.iter_markers("filterwarnings")):
+        gc.collect()
 
 
 def pytest_report_header() -> list[str]:

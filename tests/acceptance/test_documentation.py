@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,18 @@ def checked(*more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[subprocess.CompletedProcess[str]]]]:
+    """The pages that are asked for, a few at once: each waits for most of its time."""
+    chosen = [
+        each.callspec.params
+        for each in request.session.items
+        if isinstance(each, pytest.Function) and "page" in each.fixturenames
+    ]
+    with ThreadPoolExecutor(3) as pool:
+        yield {each["page"]: pool.submit(checked, "--run", each["page"]) for each in chosen}
+
+
 def test_pages_are_current_and_name_only_what_is_there() -> None:
     result = checked()
 
@@ -30,8 +44,10 @@ def test_pages_are_current_and_name_only_what_is_there() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_blocks_of_a_page_do_what_they_show(page: str) -> None:
-    result = checked("--run", page)
+def test_the_blocks_of_a_page_do_what_they_show(
+    page: str, runs: Mapping[str, Future[subprocess.CompletedProcess[str]]]
+) -> None:
+    result = runs[page].result()
 
     assert result.returncode == 0, result.stderr
 

@@ -154,7 +154,7 @@ def kill_in_the_middle(folder: Path, program: Program, after: float) -> bool:
 
 
 def test_rotations_killed_at_random_moments_lose_no_service(folder: Path) -> None:
-    dice, count, kills = random.Random(11), 40, 5
+    dice, count, kills = random.Random(11), 40, 3
     with running(folder) as (_, client):
         define(client, count)
     killed = 0

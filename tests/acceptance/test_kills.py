@@ -13,7 +13,7 @@ from tests.chaos.findings import Kill
 from tests.chaos.flows import TARGETS, Target
 from tests.chaos.stream import record
 
-SECONDS = 18.0
+SECONDS = 14.0
 RECORDS = 50_000
 KILLS = 8
 

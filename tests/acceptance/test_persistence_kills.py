@@ -1,4 +1,4 @@
-"""Programs killed over their store, scaled to a minute; `make chaos SUITE=persistence` is the full number.
+"""Programs killed over their store, scaled to half a minute; `make chaos SUITE=persistence` is the full number.
 
 Whatever the checks look for is shown to them once, by hand, so that they are known to find it.
 """
@@ -18,7 +18,7 @@ from tests.chaos.persistence import LEGS
 from tests.chaos.trial import Sweep
 
 #: Seconds of the whole, shared by the legs; and kills that a machine under load still manages in it.
-SECONDS = 45.0
+SECONDS = 25.0
 FLOOR = 10
 
 
