@@ -16,7 +16,7 @@ from mstream.domain.connector import MiddlewareRef, RetryPolicy
 from mstream.encodings import codec_for
 from mstream.engine.attempts import Retry
 from mstream.engine.meter import Meter, NoPage
-from mstream.engine.transforms import Step, Transforms, Want
+from mstream.engine.transforms import Encodings, Step, Transforms, Want
 from mstream.foundation.clock import SystemClock
 from mstream.providers.udf import PROVIDER
 from mstream.providers.udf.config import UdfConfig, UdfOptions
@@ -99,7 +99,7 @@ async def _mstream(payloads: Sequence[bytes], script: str) -> tuple[float, list[
             source_encoding=Encoding.JSON,
             steps=[Step(name="edit", middleware=middleware, output_encoding=Encoding.JSON, deadline_sec=30)],
             wants=[Want(form=Form.PAYLOADS, encoding=Encoding.JSON)],
-            codecs={Encoding.JSON: codec_for(Encoding.JSON)},
+            encodings=Encodings(codecs={Encoding.JSON: codec_for(Encoding.JSON)}),
             page=NoPage(),
             clock=SystemClock(),
             retry=_once,

@@ -28,6 +28,17 @@ class Encoding(StrEnum):
     TEXT = "text"
 
 
+class JsonMode(StrEnum):
+    """How types that JSON does not have are spelled in it."""
+
+    #: As plain values, which do not tell their type any more.
+    FLAT = "flat"
+    #: MongoDB's extended JSON, with plain numbers.
+    RELAXED = "relaxed"
+    #: MongoDB's extended JSON, with the type of every number.
+    CANONICAL = "canonical"
+
+
 class Form(StrEnum):
     """Which of the two columns a step reads."""
 

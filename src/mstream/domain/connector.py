@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mstream.domain.batch import Encoding
+from mstream.domain.batch import Encoding, JsonMode
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -32,8 +32,15 @@ class Ref(Model):
     resource: Name
     #: The encoding that leaves this step.
     output_encoding: Encoding = Encoding.JSON
+    #: How types of BSON are spelled in JSON where this step makes the one of the other; by default flat.
+    json_mode: JsonMode | None = None
     #: The alias of an entry in the connector's `schemas`.
     schema_id: str | None = None
+
+    @property
+    def mode(self) -> JsonMode:
+        """The mode that it is, whether it is said or not."""
+        return self.json_mode or JsonMode.FLAT
 
     @property
     def options(self) -> dict[str, Any]:

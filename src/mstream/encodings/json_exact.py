@@ -6,7 +6,7 @@ import enum
 import json
 import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
 
@@ -21,10 +21,14 @@ _WORDS = {None: "null", True: "true", False: "false"}
 _PATH_LIMIT = 200
 
 
-def read(payload: bytes) -> Document:
-    """The document; raises DecodeError, which tells places and never what stands there."""
+def read(payload: bytes, *, whole: Callable[[str], float] | None = None) -> Document:
+    """The document; raises DecodeError, which tells places and never what stands there.
+
+    `whole`: makes a number of the digits of a whole one, where that is not to be an `int`.
+    """
+    decoder = _decoder if whole is None else json.JSONDecoder(parse_float=number, parse_int=whole)
     try:
-        return _decoder.decode(str(payload.removeprefix(_BOM), "utf-8"))
+        return decoder.decode(str(payload.removeprefix(_BOM), "utf-8"))
     except UnicodeDecodeError as error:
         message = f"the JSON is not UTF-8: byte {error.start} of {len(error.object)}"
         raise DecodeError(message) from None

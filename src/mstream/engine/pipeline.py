@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import product
 
 from mstream.domain.batch import Encoding
-from mstream.domain.connector import DeadLettersRef, MiddlewareRef, SinkRef
+from mstream.domain.connector import ConnectorSpec, DeadLettersRef, MiddlewareRef, SinkRef
 from mstream.domain.run import RunSpec
-from mstream.encodings import codec_for
+from mstream.encodings import codec_for, conversion_between
 from mstream.engine.services import Services
-from mstream.engine.transforms import Step, Want
+from mstream.engine.transforms import Encodings, Step, Want
 from mstream.errors import ProviderUnavailable
-from mstream.ports.encoding import Codec
 from mstream.ports.provider import role_options
 from mstream.ports.roles import Lanes, Middleware, Resume, Sink, Source
 
@@ -26,7 +26,7 @@ class Pipeline:
     steps: Sequence[Step]
     sinks: Sequence[Sink]
     wants: Sequence[Want]
-    codecs: Mapping[Encoding, Codec]
+    encodings: Encodings
     dead_letters: Sink | None
 
 
@@ -41,7 +41,7 @@ async def opened(spec: RunSpec, services: Services, lanes: Lanes) -> AsyncIterat
         steps = [await opening.step(each) for each in connector.middlewares]
         source = await opening.source(spec, lanes)
         wants = [
-            Want(form=sink.accepts, encoding=ref.output_encoding)
+            Want(form=sink.accepts, encoding=ref.output_encoding, json_mode=ref.mode)
             for ref, sink in zip(connector.sinks, sinks, strict=True)
         ]
         yield Pipeline(
@@ -49,7 +49,7 @@ async def opened(spec: RunSpec, services: Services, lanes: Lanes) -> AsyncIterat
             steps=steps,
             sinks=sinks,
             wants=wants,
-            codecs=_codecs(spec, services),
+            encodings=_encodings(connector, services),
             dead_letters=dead_letters,
         )
 
@@ -93,16 +93,22 @@ class _Opening:
             name=f"{ref.service_name}/{ref.resource}",
             middleware=middleware,
             output_encoding=ref.output_encoding,
+            json_mode=ref.mode,
             deadline_sec=getattr(middleware, "deadline_sec", None),
         )
 
 
-def _codecs(spec: RunSpec, services: Services) -> dict[Encoding, Codec]:
-    connector = spec.connector
+def _encodings(connector: ConnectorSpec, services: Services) -> Encodings:
     role = services.provider(connector.source.service_name).source
     arriving = connector.source.input_encoding or (role.input_encoding if role else Encoding.JSON)
-    encodings = {arriving, *(each.output_encoding for each in connector.steps), Encoding.JSON}
-    return {each: codec_for(each) for each in encodings}
+    named = {arriving, *(each.output_encoding for each in connector.steps), Encoding.JSON}
+    # Between all of them: a middleware may give records in another encoding than it was given.
+    legs = product(named, named, {each.mode for each in connector.steps})
+    conversions = {leg: conversion_between(*leg) for leg in legs}
+    return Encodings(
+        codecs={each: codec_for(each) for each in named},
+        conversions={leg: conversion for leg, conversion in conversions.items() if conversion is not None},
+    )
 
 
 def _no_role(service: str, provider: str, role: str) -> ProviderUnavailable:

@@ -233,7 +233,7 @@ class Run:
         if pipeline.dead_letters is None or ref is None:
             return OwnersDeadLetters(letters, self._owner)
         deliverer = self._deliverer(pipeline.dead_letters, -1, f"{ref.service_name}/{ref.resource}")
-        return SinkDeadLetters(letters, deliverer, pipeline.codecs[Encoding.JSON], count(1).__next__)
+        return SinkDeadLetters(letters, deliverer, pipeline.encodings.codecs[Encoding.JSON], count(1).__next__)
 
     def _flow(self, pipeline: Pipeline) -> Flow:
         spec, connector = self._spec, self._spec.connector
@@ -256,9 +256,10 @@ class Run:
                 batcher=batcher,
                 transforms=Transforms(
                     source_encoding=connector.source.output_encoding,
+                    source_mode=connector.source.mode,
                     steps=pipeline.steps,
                     wants=pipeline.wants,
-                    codecs=pipeline.codecs,
+                    encodings=pipeline.encodings,
                     page=self._page,
                     clock=self._clock,
                     retry=self._retry,

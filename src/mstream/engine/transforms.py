@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from mstream.domain.batch import Batch, Encoding, Form, concat
+from mstream.domain.batch import Batch, Encoding, Form, JsonMode, concat
 from mstream.engine.attempts import Retry, persistently
 from mstream.engine.meter import StagePage
-from mstream.errors import MstreamError
+from mstream.errors import DecodeError, MstreamError
 from mstream.foundation.clock import Clock
-from mstream.ports.encoding import Codec
+from mstream.ports.encoding import Codec, Conversion
 from mstream.ports.roles import Failure, Middleware, Transformed
 
 #: What is in hand stays in the processor's cache: a tenth faster than whole batches, a fifth than slices of 100.
@@ -21,6 +21,15 @@ SLICE = 500
 _TURN = 2
 
 Origins = Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encodings:
+    """What reads and writes the encodings of a job."""
+
+    codecs: Mapping[Encoding, Codec]
+    #: From one into another, in a mode. Where there is none, their documents are the same.
+    conversions: Mapping[tuple[Encoding, Encoding, JsonMode], Conversion] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +70,7 @@ class Step:
     name: str
     middleware: Middleware
     output_encoding: Encoding
+    json_mode: JsonMode = JsonMode.FLAT
     #: How long it may block the loop for one batch; None: it does not.
     deadline_sec: float | None = None
 
@@ -71,6 +81,7 @@ class Want:
 
     form: Form
     encoding: Encoding
+    json_mode: JsonMode = JsonMode.FLAT
 
 
 class Transforms:
@@ -82,7 +93,8 @@ class Transforms:
         source_encoding: Encoding,
         steps: Sequence[Step],
         wants: Sequence[Want],
-        codecs: Mapping[Encoding, Codec],
+        encodings: Encodings,
+        source_mode: JsonMode = JsonMode.FLAT,
         page: StagePage,
         clock: Clock,
         retry: Callable[[str], Retry],
@@ -90,7 +102,9 @@ class Transforms:
         self._source_encoding = source_encoding
         self._steps = steps
         self._wants = wants
-        self._codecs = codecs
+        self._codecs = encodings.codecs
+        self._conversions = encodings.conversions
+        self._source_mode = source_mode
         self._page = page
         self._clock = clock
         self._retry = retry
@@ -129,9 +143,7 @@ class Transforms:
     ) -> tuple[list[Prepared], list[Refusal]]:
         refusals: list[Refusal] = []
         origins: list[int] = list(range(start, start + len(piece)))
-        if piece.encoding is not self._source_encoding:
-            piece, origins = self._decoded(piece, origins, refusals)
-            piece = replace(piece, payloads=None, encoding=self._source_encoding)
+        piece, origins = self._converted(piece, origins, self._source_encoding, self._source_mode, refusals)
         for number, step in enumerate(self._steps):
             piece, origins = self._in_form(piece, origins, step.middleware.accepts, refusals)
             piece, origins = await self._step(number, step, piece, origins, refusals, spent)
@@ -159,11 +171,7 @@ class Transforms:
         refusals += [Refusal(index=origins[each.index], error=each.error, stage=what) for each in made.failures]
         if made.origins is not None:
             origins = [origins[each] for each in made.origins]
-        after = made.batch
-        if after.encoding is not step.output_encoding:
-            after, origins = self._decoded(after, origins, refusals)
-            after = replace(after, payloads=None, encoding=step.output_encoding)
-        return after, origins
+        return self._converted(made.batch, origins, step.output_encoding, step.json_mode, refusals)
 
     async def _attempt(self, number: int, step: Step, piece: Batch, spent: dict[int, float]) -> Transformed:
         began = self._clock.monotonic()
@@ -177,9 +185,7 @@ class Transforms:
             spent[number] += self._clock.monotonic() - began
 
     def _for_sink(self, want: Want, piece: Batch, origins: list[int], refusals: list[Refusal]) -> Prepared:
-        if want.form is Form.PAYLOADS and piece.encoding is not want.encoding:
-            piece, origins = self._decoded(piece, origins, refusals)
-            piece = replace(piece, payloads=None, encoding=want.encoding)
+        piece, origins = self._converted(piece, origins, want.encoding, want.json_mode, refusals)
         piece, origins = self._in_form(piece, origins, want.form, refusals)
         return Prepared(batch=piece, origins=origins)
 
@@ -192,28 +198,49 @@ class Transforms:
             else self._encoded(piece, origins, refusals)
         )
 
+    def _converted(
+        self, piece: Batch, origins: list[int], encoding: Encoding, mode: JsonMode, refusals: list[Refusal]
+    ) -> tuple[Batch, list[int]]:
+        """Records that are in this encoding already stay the very same bytes."""
+        if piece.encoding is encoding:
+            return piece, origins
+        conversion = self._conversions.get((piece.encoding, encoding, mode))
+        if conversion is None:
+            piece, origins = self._decoded(piece, origins, refusals)
+            return replace(piece, payloads=None, encoding=encoding), origins
+        payloads, failures = (
+            conversion.of_payloads(piece.payloads or [])
+            if piece.documents is None
+            else conversion.of_documents(piece.documents)
+        )
+        return _kept(replace(piece, payloads=payloads, documents=None, encoding=encoding), origins, failures, refusals)
+
     def _decoded(self, piece: Batch, origins: list[int], refusals: list[Refusal]) -> tuple[Batch, list[int]]:
         if piece.documents is not None or not len(piece):
             return piece, origins
         documents, failures = self._codecs[piece.encoding].decode(piece.payloads or [])
-        return _kept(replace(piece, documents=documents), origins, failures, "decode", refusals)
+        return _kept(replace(piece, documents=documents), origins, failures, refusals)
 
     def _encoded(self, piece: Batch, origins: list[int], refusals: list[Refusal]) -> tuple[Batch, list[int]]:
         if piece.payloads is not None or not len(piece):
             return piece, origins
         payloads, failures = self._codecs[piece.encoding].encode(piece.documents or [])
         # Documents that nobody reads any more go while they are still in the processor's cache.
-        return _kept(replace(piece, payloads=payloads, documents=None), origins, failures, "encode", refusals)
+        return _kept(replace(piece, payloads=payloads, documents=None), origins, failures, refusals)
 
 
 def _kept(
-    piece: Batch, origins: list[int], failures: Sequence[Failure], stage: str, refusals: list[Refusal]
+    piece: Batch, origins: list[int], failures: Sequence[Failure], refusals: list[Refusal]
 ) -> tuple[Batch, list[int]]:
     if not failures:
         return piece, origins
-    refusals += [Refusal(index=origins[each.index], error=each.error, stage=stage) for each in failures]
+    refusals += [Refusal(index=origins[each.index], error=each.error, stage=_stage(each)) for each in failures]
     gone = {each.index for each in failures}
     return piece.without(gone), [origin for index, origin in enumerate(origins) if index not in gone]
+
+
+def _stage(failure: Failure) -> str:
+    return "decode" if isinstance(failure.error, DecodeError) else "encode"
 
 
 def _joined(parts: Sequence[Prepared], count: int) -> Prepared:

@@ -1,4 +1,4 @@
-"""Codec protocol: payloads to documents and back."""
+"""Codec protocol: payloads to documents and back; Conversion protocol: from one encoding into another."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ class Codec(Protocol):
 
     def encode(self, documents: Sequence[Document]) -> tuple[list[bytes | None], Sequence[Failure]]:
         """Payloads; the documents are only read."""
+
+
+class Conversion(Protocol):
+    """Records of one encoding in another; pure and whole lists at a time, as a codec."""
+
+    def of_payloads(self, payloads: Sequence[bytes | None]) -> tuple[list[bytes | None], Sequence[Failure]]:
+        """Payloads of the other encoding, out of payloads."""
+
+    def of_documents(self, documents: Sequence[Document]) -> tuple[list[bytes | None], Sequence[Failure]]:
+        """Payloads of the other encoding, out of documents, which are only read."""

@@ -39,10 +39,9 @@ def refusal(document: Any) -> str:
     return str(failures[0].error)
 
 
-@pytest.mark.parametrize("encoding", [Encoding.BSON, Encoding.AVRO])
-def test_an_encoding_that_is_not_there_yet_is_said_to_be_unavailable(encoding: Encoding) -> None:
-    with pytest.raises(ProviderUnavailable, match=encoding.value):
-        codec_for(encoding)
+def test_an_encoding_that_is_not_there_yet_is_said_to_be_unavailable() -> None:
+    with pytest.raises(ProviderUnavailable, match=r"'avro' is not available"):
+        codec_for(Encoding.AVRO)
 
 
 def test_whole_numbers_beyond_64_bits_stay_whole() -> None:
