@@ -130,21 +130,24 @@ async def start(file: ConfigFile) -> Boot:
     )
 
 
-def states(folder: Path, count: int) -> float:
-    """State writes per second: the store's compare-and-set, each read back as a manager does after a conflict."""
+def states(folder: Path, count: int, *, jobs: int) -> float:
+    """State writes per second of so many jobs at once: each reads its document, and writes it if it is as it was."""
     file = file_of(folder, None)
+
+    async def write(store: JobStore, number: int) -> None:
+        job = Job(spec=_spec(number), intent=Intent.RUNNING)
+        revision = await store.create(job)
+        for each in range(count // jobs):
+            await store.get(job.name)
+            job = Job(spec=job.spec, intent=Intent.RUNNING, phase=Phase.RUNNING, attempts=each)
+            revision = await store.save(job, expect=revision)
 
     async def written() -> float:
         estate = _estate(file)
         async with estate.found() as found:
             store = JobStore(found.collections["job_lifecycle"])
-            job = Job(spec=_spec(0), intent=Intent.RUNNING)
-            revision = await store.create(job)
             begun = time.perf_counter()
-            for each in range(count):
-                job = Job(spec=job.spec, intent=Intent.RUNNING, phase=Phase.RUNNING, attempts=each)
-                await store.get(job.name)
-                revision = await store.save(job, expect=revision)
+            await asyncio.gather(*(write(store, each) for each in range(jobs)))
             return count / (time.perf_counter() - begun)
 
     return asyncio.run(written())

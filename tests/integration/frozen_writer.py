@@ -15,9 +15,9 @@ from typing import Any
 from mstream.errors import MstreamError
 from mstream.providers.sql import PROVIDER
 from mstream.providers.sql.config import SqlConfig
-from mstream.providers.sql.documents import write
 from mstream.providers.sql.service import SqlService
 from mstream.providers.sql.tables import table_of, write_expecting
+from mstream.providers.sql.together import SharedWrites
 
 RESOURCE = "places"
 
@@ -36,7 +36,7 @@ async def main(url: str) -> None:
             time.sleep(1)  # the signal may stop this thread a moment later than the others
 
         try:
-            await write(live, "frozen", work, table)
+            await SharedWrites(live).run(work, table, "frozen")
         except MstreamError as error:
             print(error.code, flush=True)
         else:

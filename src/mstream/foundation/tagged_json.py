@@ -12,6 +12,8 @@ from mstream.errors import StoreError
 
 _BYTES, _TIME, _PLAIN = "$bytes", "$time", "$plain"
 _TAGS = frozenset({_BYTES, _TIME, _PLAIN})
+#: Of these types as good as every value is.
+_AS_THEY_ARE = frozenset({str, int, bool, float, type(None)})
 
 
 def to_text(document: Mapping[str, Any]) -> str:
@@ -21,7 +23,7 @@ def to_text(document: Mapping[str, Any]) -> str:
 
 def from_text(text: str) -> dict[str, Any]:
     """What `to_text` was given. Raises ValueError or TypeError for any other text."""
-    document = json.loads(text, object_hook=_untagged)
+    document = json.loads(text, object_hook=_untagged if '"$' in text else None)
     if not isinstance(document, dict):
         message = "not a document"
         raise TypeError(message)
@@ -29,14 +31,16 @@ def from_text(text: str) -> dict[str, Any]:
 
 
 def _tagged(value: Any) -> Any:  # noqa: ANN401 - any value of a document
+    if type(value) in _AS_THEY_ARE:
+        return value
     match value:
-        case None | bool() | int() | float() | str():
+        case bool() | int() | float() | str():
             return value
         case bytes():
             return {_BYTES: base64.b64encode(value).decode("ascii")}
         case datetime() if value.tzinfo is not None:
             return {_TIME: value.astimezone(UTC).isoformat()}
-        case Mapping():
+        case dict() | Mapping():
             if not all(isinstance(each, str) for each in value):
                 message = "a document's field names are texts"
                 raise StoreError(message)
@@ -44,7 +48,7 @@ def _tagged(value: Any) -> Any:  # noqa: ANN401 - any value of a document
             # A document that looks like a tag is wrapped; its inside must not be taken for one on the way back.
             is_tag = len(inner) == 1 and not _TAGS.isdisjoint(inner)
             return {_PLAIN: [[key, each] for key, each in inner.items()]} if is_tag else inner
-        case Sequence():
+        case list() | Sequence():
             return [_tagged(each) for each in value]
         case _:
             message = f"a document holds JSON values, bytes and UTC times, no {type(value).__name__}"

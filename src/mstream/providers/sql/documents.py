@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +28,8 @@ from mstream.ports.documents import (
 from .config import Dialect, sqlite_path
 from .faults import Fault, fault_of, store_error
 from .service import SqlService
-from .tables import has_table, make_table, table_of, write_expecting
+from .tables import AT_KEY, has_table, insert_of, select_of, table_of, update_of, write_expecting
+from .together import SharedWrites
 
 T = TypeVar("T")
 
@@ -45,10 +46,11 @@ class SqlDocuments:
 
     def __init__(self, service: SqlService) -> None:
         self._service = service
+        self._writes = SharedWrites(service)
 
     def collection(self, resource: str, *, key: str = "name") -> SqlCollection:
         """The collection of that name; its table is made when it is first needed."""
-        return SqlCollection(self._service, resource)
+        return SqlCollection(self._service, self._writes, resource)
 
     async def ping(self) -> None:
         """Answers when the database does, and was not laid out by a newer version of the program."""
@@ -64,15 +66,15 @@ class SqlDocuments:
 class SqlCollection:
     """One table of documents."""
 
-    def __init__(self, service: SqlService, resource: str) -> None:
+    def __init__(self, service: SqlService, writes: SharedWrites, resource: str) -> None:
         self._service = service
+        self._writes = writes
         self._table = table_of(resource, service.dialect)
         self._what = f"collection {resource!r}"
 
     async def get(self, key: str) -> Stored | None:
         """The document as last written by anybody."""
-        statement = sa.select(self._table).where(self._table.c.key == key)
-        rows = await self._rows(statement)
+        rows = await self._rows(select_of(self._table), {AT_KEY: key})
         return _stored(rows[0]) if rows else None
 
     async def scan(self, *, after: str = "", limit: int = 1000) -> Sequence[Stored]:
@@ -111,9 +113,9 @@ class SqlCollection:
         if expect is None:
             await self._run(lambda connection: _overwrite(connection, self._table, key, values))
         elif expect == ABSENT:
-            insert = sa.insert(self._table).values(key=key, **values)
+            insert, columns = insert_of(self._table), {"key": key, **values}
             try:
-                await self._run(lambda connection: connection.execute(insert))
+                await self._run(lambda connection: connection.execute(insert, columns))
             except RevisionConflict:
                 raise self._conflict(key) from None
         elif not await self._run(lambda connection: write_expecting(connection, self._table, key, values, expect)):
@@ -137,38 +139,31 @@ class SqlCollection:
         key = self._table.c.key
         return await self._rows(sa.select(self._table).where(key > after).order_by(key).limit(limit))
 
-    async def _rows(self, statement: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-        return await read(self._service, self._what, statement, self._table)
+    async def _rows(
+        self, statement: sa.Select[Any], parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[sa.Row[Any]]:
+        return await read(self._service, self._what, statement, self._table, parameters)
 
     async def _run(self, work: Callable[[sa.Connection], T]) -> T:
-        return await write(self._service, self._what, work, self._table)
+        return await self._writes.run(work, self._table, self._what)
 
 
-async def read(service: SqlService, what: str, statement: sa.Select[Any], table: sa.Table) -> Sequence[sa.Row[Any]]:
+async def read(
+    service: SqlService,
+    what: str,
+    statement: sa.Select[Any],
+    table: sa.Table,
+    parameters: Mapping[str, Any] | None = None,
+) -> Sequence[sa.Row[Any]]:
     """What the statement finds; nothing, where the table was never made: reading makes none."""
 
     def call() -> Sequence[sa.Row[Any]]:
         try:
-            return service.transact(lambda connection: connection.execute(statement).all(), mode="read")
+            return service.transact(lambda connection: connection.execute(statement, parameters).all(), mode="read")
         except service.failures as error:
             if fault_of(error) is not Fault.MISSING or has_table(service, table):
                 raise
             return ()
-
-    return await _called(service, what, call)
-
-
-async def write(service: SqlService, what: str, work: Callable[[sa.Connection], T], table: sa.Table) -> T:
-    """Do it in a transaction of its own; a table that is missing is made."""
-
-    def call() -> T:
-        try:
-            return service.transact(work)
-        except service.failures as error:
-            if fault_of(error) is not Fault.MISSING:
-                raise
-        make_table(service, table)
-        return service.transact(work)
 
     return await _called(service, what, call)
 
@@ -203,8 +198,7 @@ def _check_packet(connection: sa.Connection, text: str, what: str) -> None:
 
 
 def _overwrite(connection: sa.Connection, table: sa.Table, key: str, values: dict[str, str]) -> None:
-    update = sa.update(table).where(table.c.key == key).values(**values)
-    while connection.execute(update).rowcount == 0:
+    while connection.execute(update_of(table), {AT_KEY: key, **values}).rowcount == 0:
         if write_expecting(connection, table, key, values, ABSENT):
             return
 

@@ -140,7 +140,9 @@ def _begin_sqlite(connection: Connection) -> None:
         # It is written into the file: whoever only reads leaves it as it is.
         connection.exec_driver_sql("PRAGMA journal_mode = WAL").all()
         connection.info[_JOURNAL] = True
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    # A statement that reads is a transaction by itself.
+    if not reads:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _set_up_postgresql(connection: Any, record: object) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -17,6 +18,10 @@ from .service import SqlService
 
 #: How often a table is tried to be made while others are at the same.
 _TRIES = 3
+
+#: Parameters of statements: which document is meant, and the revision that it must have.
+AT_KEY: Final = "at_key"
+EXPECTED: Final = "expected"
 
 
 class _Utf8(sa.TypeDecorator[str]):
@@ -42,8 +47,9 @@ def _key_type(dialect: Dialect) -> sa.types.TypeEngine[str]:
             return _Utf8()
 
 
+@cache
 def table_of(resource: str, dialect: Dialect) -> sa.Table:
-    """The table of a collection; its name is quoted whatever it is."""
+    """The table of a collection; its name is quoted whatever it is. The same each time: so are its statements."""
     text: sa.types.TypeEngine[str] = mysql.LONGTEXT() if dialect is Dialect.MYSQL else sa.Text()
     return sa.Table(
         sa.quoted_name(resource, quote=True),
@@ -93,13 +99,39 @@ def write_expecting(
 ) -> bool:
     """Compare-and-set as part of the connection's transaction; False: the revision was another."""
     if expect != ABSENT:
-        statement = sa.update(table).where(table.c.key == key, table.c.revision == expect).values(**values)
-        return connection.execute(statement).rowcount == 1
+        parameters = {AT_KEY: key, EXPECTED: expect, **values}
+        return connection.execute(_update_expecting(table), parameters).rowcount == 1
     try:
         with connection.begin_nested():
-            connection.execute(sa.insert(table).values(key=key, **values))
+            connection.execute(insert_of(table), {"key": key, **values})
     except sa.exc.DBAPIError as error:
         if fault_of(error) is Fault.DUPLICATE:
             return False
         raise
     return True
+
+
+# Statements are built once: building, and finding what was compiled for it, takes longer than carrying it out.
+
+
+@cache
+def select_of(table: sa.Table) -> sa.Select[Any]:
+    """The document of a key: `AT_KEY`."""
+    return sa.select(table).where(table.c.key == sa.bindparam(AT_KEY))
+
+
+@cache
+def insert_of(table: sa.Table) -> sa.Insert:
+    """A new document: its columns."""
+    return sa.insert(table)
+
+
+@cache
+def update_of(table: sa.Table) -> sa.Update:
+    """Another document of a key: `AT_KEY`, and the columns to be set."""
+    return sa.update(table).where(table.c.key == sa.bindparam(AT_KEY))
+
+
+@cache
+def _update_expecting(table: sa.Table) -> sa.Update:
+    return update_of(table).where(table.c.revision == sa.bindparam(EXPECTED))

@@ -21,6 +21,10 @@ class CallThread:
         """The call's answer; a caller that is cancelled does not stop it."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
+    def begin(self, call: Callable[[], None]) -> None:
+        """The same for a call that tells whoever waits for it by itself, and does not raise."""
+        self._pool.submit(call)
+
     def end(self) -> None:
         """Takes no more; returns at once."""
         self._pool.shutdown(wait=False)
