@@ -11,9 +11,10 @@ import statistics
 import sys
 import tempfile
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
-from bench import boot, keys, records, stage
+from bench import boot, bson, keys, records, stage
 from bench.flows import CONTENDERS, FLOWS, Flow, Trial
 from bench.process import Measured
 
@@ -25,16 +26,18 @@ class Unequal(Exception):
 def main() -> int:
     """Measure what is asked for; 0 when it ran, whatever the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="flows|stage|memory|keys|boot", help="default: all")
+    parser.add_argument("parts", nargs="*", metavar="flows|stage|bson|memory|keys|boot", help="default: all")
     parser.add_argument("--records", type=int, default=1_000_000, help="records of a flow (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each comparison (default: %(default)s)")
     parser.add_argument("--only", default="", help="flows whose name holds this text")
     chosen = parser.parse_args()
-    parts = chosen.parts or ["flows", "stage", "memory", "keys", "boot"]
+    parts = chosen.parts or ["flows", "stage", "bson", "memory", "keys", "boot"]
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     with tempfile.TemporaryDirectory(prefix="mstream-bench-") as folder:
         if "stage" in parts:
             compare_stage(min(chosen.records, 200_000), chosen.rounds)
+        if "bson" in parts:
+            compare_bson(8 * chosen.rounds)
         if "flows" in parts:
             for flow in FLOWS:
                 if chosen.only in flow.name:
@@ -139,6 +142,25 @@ def compare_stage(count: int, rounds: int) -> None:
             f"  ÷ mq-bridge with orjson {rate / rates['mq-bridge, orjson']:5.2f}",
             flush=True,
         )
+
+
+def compare_bson(rounds: int) -> None:
+    """BSON to flat JSON, the conversion alone: the median of each round's ratio, which load disturbs least."""
+    for kind, make in bson.KINDS.items():
+        payloads = make(bson.BATCH)
+        if bson.meanings(bson.mstream(payloads)) != bson.meanings(bson.bare(payloads)):
+            raise Unequal(f"BSON to flat JSON: {kind}")
+        taken: dict[str, list[float]] = defaultdict(list)
+        for turn in range(rounds):
+            contenders = list(bson.CONTENDERS.items())
+            for name, convert in contenders if turn % 2 == 0 else reversed(contenders):
+                taken[name].append(bson.seconds(convert, payloads))
+        size = sum(map(len, payloads)) / len(payloads)
+        print(f"\nBSON to flat JSON, {kind}, {len(payloads):,} of {size:.0f} bytes, {rounds} rounds, equal outputs")
+        for name, found in taken.items():
+            ratio = statistics.median(bare / own for bare, own in zip(taken["bare"], found, strict=True))
+            each = statistics.median(found) / len(payloads) * 1e6
+            print(f"  {name:22} {each:8.1f} µs of the processor a document  ÷ bare {ratio:5.2f}", flush=True)
 
 
 def compare_keys(folder: Path, count: int, rounds: int) -> None:

@@ -27,17 +27,23 @@ _READ: Final[CodecOptions[dict[str, Any]]] = CodecOptions(datetime_conversion=Da
 _SHOWN: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 #: What the encoder makes of NaN and infinities, among others.
 _NULL: Final = b"null"
-#: Where it may have written an exponent with its sign, which v0.47 leaves out.
+#: What it writes before a positive exponent; v0.47 leaves the sign out.
 _PLUS: Final = b"e+"
+_EXPONENT: Final = re.compile(rb"[0-9]e\+[0-9]")
 #: A line between two documents of one call: inside compact JSON there is none.
 _LINE: Final = orjson.Fragment(b"\n")
 _BETWEEN: Final = b",\n,"
 #: NaN or an infinity in MessagePack, where every fraction is a mark and eight bytes.
 _NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
+#: What may be one in BSON: a type, a name, eight bytes; and what may be one with a very long name. Names have no NUL.
+_DOUBLE_NOT_FINITE: Final = re.compile(rb"\x01(?:[^\x00]{0,255}+\x00.{6}[\xf0-\xff][\x7f\xff]|[^\x00]{256})", re.DOTALL)
 _packed = msgspec.msgpack.Encoder(enc_hook=lambda value: None).encode
 _FAULTS: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
-_Converted = tuple[list[bytes | None], Sequence[Failure]]
+#: Records that go through the codecs together.
+_SLICE: Final = 50
+
+_Converted = tuple[Sequence[bytes | None], Sequence[Failure]]
 
 
 class BsonToFlatJson:
@@ -45,14 +51,11 @@ class BsonToFlatJson:
 
     def of_payloads(self, payloads: Sequence[bytes | None]) -> _Converted:
         """As `ports.encoding.Conversion`."""
-        documents = read_together(payloads, _READ)
-        together = _flat_together(documents) if documents else None
-        return _one_by_one(payloads, _flat_payload) if together is None else (together, ())
+        return _in_slices(payloads, _flat_payloads)
 
     def of_documents(self, documents: Sequence[Document]) -> _Converted:
         """As `ports.encoding.Conversion`."""
-        together = _flat_together(documents) if documents and None not in documents else None
-        return _one_by_one(documents, _flat_document) if together is None else (together, ())
+        return _in_slices(documents, _flat_documents)
 
 
 class BsonToExtendedJson:
@@ -106,32 +109,30 @@ def _whole(text: str) -> float:
     return -0.0 if text == "-0" else int(text)
 
 
-def _flat_together(documents: Sequence[Document]) -> list[bytes | None] | None:
-    """All payloads by one call; None: some document has something that only the exact way can write."""
+def _flat_together(documents: Sequence[Document], read_from: Sequence[bytes | None] = ()) -> list[bytes] | None:
+    """All payloads by one call; None: some document has something that only the exact way can write.
+
+    `read_from`: the BSON of the documents, where there is some.
+    """
     mixed: list[Any] = [_LINE] * (2 * len(documents) - 1)
     mixed[::2] = documents
     try:
         text = orjson.dumps(mixed, ordinary, _SHOWN)
     except TypeError:
         return None
-    payloads: list[bytes | None] = [*text[1:-1].rsplit(_BETWEEN)]
+    payloads = text[1:-1].rsplit(_BETWEEN)
+    wrong: list[int] = []
     if text.rfind(_NULL) >= 0:
-        _mend(documents, payloads, [at for at, each in enumerate(payloads) if each and _NULL in each], _has_not_finite)
+        suspects = [at for at, each in enumerate(payloads) if _NULL in each]
+        if read_from:
+            suspects = [at for at in suspects if _DOUBLE_NOT_FINITE.search(read_from[at] or b"")]
+        if suspects and _has_not_finite([documents[each] for each in suspects]):
+            wrong += suspects
     if text.rfind(_PLUS) >= 0:
-        _mend(documents, payloads, [at for at, each in enumerate(payloads) if each and _PLUS in each], None)
+        wrong += [at for at, each in enumerate(payloads) if _EXPONENT.search(each)]
+    for each in wrong:
+        payloads[each] = _spelled(documents[each], flat)
     return payloads
-
-
-def _mend(
-    documents: Sequence[Document],
-    payloads: list[bytes | None],
-    suspects: Sequence[int],
-    is_wrong: Callable[[Sequence[Document]], bool] | None,
-) -> None:
-    """Writes again what the fast encoder may have written otherwise than it should have."""
-    if is_wrong is None or is_wrong([documents[each] for each in suspects]):
-        for each in suspects:
-            payloads[each] = _spelled(documents[each], flat)
 
 
 def _has_not_finite(documents: Sequence[Document]) -> bool:
@@ -142,15 +143,26 @@ def _has_not_finite(documents: Sequence[Document]) -> bool:
         return True
 
 
+def _flat_payloads(payloads: Sequence[bytes | None]) -> _Converted:
+    documents = read_together(payloads, _READ)
+    together = _flat_together(documents, payloads) if documents else None
+    return _one_by_one(payloads, _flat_payload) if together is None else (together, ())
+
+
 def _flat_payload(payload: bytes) -> bytes:
     documents = read_together([payload], _READ)
-    together = _flat_together(documents) if documents else None
-    return _spelled(read(payload), flat) if together is None else together[0] or b""
+    together = _flat_together(documents, [payload]) if documents else None
+    return _spelled(read(payload), flat) if together is None else together[0]
+
+
+def _flat_documents(documents: Sequence[Document]) -> _Converted:
+    together = _flat_together(documents) if None not in documents else None
+    return _one_by_one(documents, _flat_document) if together is None else (together, ())
 
 
 def _flat_document(document: Document) -> bytes:
     together = _flat_together([document])
-    return _spelled(document, flat) if together is None else together[0] or b""
+    return _spelled(document, flat) if together is None else together[0]
 
 
 def _spelled(document: Document, leaf: Callable[[Any], Any]) -> bytes:
@@ -159,6 +171,17 @@ def _spelled(document: Document, leaf: Callable[[Any], Any]) -> bytes:
     except RecursionError:
         raise EncodeError("the document is nested too deeply, or contains itself") from None
     return json_exact.write(plain)
+
+
+def _in_slices(records: Sequence[Any], convert: Callable[[Any], _Converted]) -> _Converted:
+    """So few at a time that what was decoded is still in the processor's cache when it is encoded."""
+    payloads: list[bytes | None] = []
+    failures: list[Failure] = []
+    for start in range(0, len(records), _SLICE):
+        made, refused = convert(records[start : start + _SLICE])
+        payloads += made
+        failures += [Failure(index=start + each.index, error=each.error) for each in refused]
+    return payloads, failures
 
 
 def _one_by_one(records: Sequence[Any], convert: Callable[[Any], bytes]) -> _Converted:

@@ -28,8 +28,8 @@ class Codec(Protocol):
 class Conversion(Protocol):
     """Records of one encoding in another; pure and whole lists at a time, as a codec."""
 
-    def of_payloads(self, payloads: Sequence[bytes | None]) -> tuple[list[bytes | None], Sequence[Failure]]:
+    def of_payloads(self, payloads: Sequence[bytes | None]) -> tuple[Sequence[bytes | None], Sequence[Failure]]:
         """Payloads of the other encoding, out of payloads."""
 
-    def of_documents(self, documents: Sequence[Document]) -> tuple[list[bytes | None], Sequence[Failure]]:
+    def of_documents(self, documents: Sequence[Document]) -> tuple[Sequence[bytes | None], Sequence[Failure]]:
         """Payloads of the other encoding, out of documents, which are only read."""
