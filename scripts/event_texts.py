@@ -50,6 +50,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "partial_indexes_unavailable": "This MongoDB server has no partial indexes; `_id` alone keeps documents apart.",
     "plan_action": "What a start does with one job, and why.",
     "plan_drift": "The file and the store differ; what is stored holds until `mstream apply`.",
+    "plan_drift_more": "So many more differences; `mstream plan --last` shows all.",
     "plan_made": "A start has made its plan.",
     "plan_not_stored": "The plan could not be stored; `mstream plan --last` shows an older one.",
     "plan_note": "What an operator should know about this start.",

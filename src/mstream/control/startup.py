@@ -26,6 +26,9 @@ from mstream.stores.markers import MarkerStore
 
 log = get_logger(__name__)
 
+#: Differences that a start tells one by one; the plan has them all.
+_MOST_DRIFT: Final = 20
+
 #: Plans that are made anew because somebody else has written meanwhile.
 _ATTEMPTS: Final = 5
 #: Seconds between two looks at what others may have written.
@@ -122,7 +125,7 @@ class Startup:
         for attempt in range(1, _ATTEMPTS + 1):
             survey = await self.survey(self._file)
             plan = plan_start(survey.situation)
-            _tell(plan)
+            tell(plan)
             try:
                 await self._services.carry_out(plan.services)
                 self._taken = await provisioner.carry_out(plan, survey.jobs, survey.marker_revision)
@@ -163,13 +166,15 @@ class Startup:
         return await situation(file, self._catalog, jobs=self.archive.jobs, markers=self._markers, services=kept)
 
 
-def _tell(plan: Plan) -> None:
+def tell(plan: Plan) -> None:
     """One line per action that does something, one for each note and difference."""
     log.info("plan_made", startup_state=plan.startup_state, hash=plan.hash, jobs=len(plan.actions))
     for each in plan.actions:
         level = log.debug if each.action is Action.LEAVE else log.warning if each.action is Action.INVALID else log.info
         level("plan_action", job=each.job, action=each.action.value, reason=each.reason)
-    for difference in plan.drift:
+    for difference in plan.drift[:_MOST_DRIFT]:
         log.warning("plan_drift", kind=difference.kind, resource=difference.name, reason=difference.reason)
+    if (left := len(plan.drift) - _MOST_DRIFT) > 0:
+        log.warning("plan_drift_more", count=left)
     for note in plan.notes:
         log.info("plan_note", note=note)
