@@ -139,10 +139,8 @@ def _run(trial: Trial, is_over: Callable[[], bool], failures: list[BaseException
 
 def _tell(leg: Leg, tally: Tally, kills: int | None, threads: list[threading.Thread]) -> None:
     began = time.monotonic()
-    while any(each.is_alive() for each in threads):
-        threads[0].join(_PROGRESS)
+    while alive := [each for each in threads if each.is_alive()]:
+        alive[0].join(_PROGRESS)
         spent = time.monotonic() - began
         left = f", about {(kills - tally.kills) * spent / max(1, tally.kills):.0f} s to go" if kills else ""
         print(f"{leg.name}: {tally.kills} kills, {len(tally.violations)} violations, {spent:.0f} s{left}", flush=True)
-        for each in threads:
-            each.join(0 if each.is_alive() else None)

@@ -199,7 +199,8 @@ class Trial:
             asking.join()
             for each in failures:
                 raise each
-            if kill.whom == "worker" and life.code is None:
+            # A program that was told to end does not bring them back.
+            if kill.whom == "worker" and not deed.is_end and life.code is None:
                 self._workers_killed(world, phase, life, kill)
             self._killed(world, phase, life, "at random", "both" if kill.whom == "both" else "owner")
             return False
