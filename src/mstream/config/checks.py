@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mstream.config.encodings import Stage, arrival, encoding_findings, stage_of
 from mstream.config.guarantees import delivery_plan
 from mstream.config.problems import Code, Finding, Path, warning
 from mstream.config.refs import RefTable, ref_findings
@@ -74,6 +75,7 @@ class _Connector:
         of_refs = [found for ref in self._refs() for found in ref_findings(ref, self._known, self._catalog, aliases)]
         yield from self._schemas()
         yield from of_refs
+        yield from self._encodings()
         yield from self._dead_letters()
         yield from self._checkpoint()
         yield from self._parallelism()
@@ -107,6 +109,21 @@ class _Connector:
             elif service and service.provider and not (service.provider.schemas or service.provider.documents):
                 message = f"service {name!r} ({service.kind}) keeps no schemas"
                 yield Finding(path=(*path, "service_name"), code=Code.ROLE_UNAVAILABLE, message=message)
+
+    def _encodings(self) -> Iterator[Finding]:
+        """Judged only where every step can be understood."""
+        source, name = table_at(self._table, "source"), text_at(table_at(self._table, "source") or {}, "service_name")
+        service = self._known.get(name) if name else None
+        role = service.provider.source if service and service.provider else None
+        if source is None or role is None:
+            return
+        path = (*self._path, "source")
+        steps = [arrival(path, source, role.input_encoding), stage_of(path, source)]
+        steps += [stage_of((*self._path, "middlewares", at), each) for at, each in entries(self._table, "middlewares")]
+        sinks = [stage_of((*self._path, "sinks", at), each) for at, each in entries(self._table, "sinks")]
+        understood: list[Stage] = [each for each in steps if each is not None]
+        if len(understood) == len(steps):
+            yield from encoding_findings(understood, [each for each in sinks if each is not None])
 
     def _dead_letters(self) -> Iterator[Finding]:
         if self._table.get("on_error") != "dead_letter" or "dead_letters" in self._table:

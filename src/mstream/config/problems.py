@@ -46,6 +46,10 @@ class Code(StrEnum):
     NO_DEAD_LETTERS = "no_dead_letters"
     #: Described, but it cannot run here; jobs that need it fail.
     PROVIDER_UNAVAILABLE = "provider_unavailable"
+    #: Records come or go in an encoding that cannot be read or written here; the job will fail.
+    ENCODING_UNAVAILABLE = "encoding_unavailable"
+    #: A step makes JSON of BSON, and a later one BSON of that: types do not come back.
+    TYPES_LOST = "types_lost"
     #: Nothing durable keeps positions.
     NO_CHECKPOINTS = "no_checkpoints"
     #: More member runs than can be had.
