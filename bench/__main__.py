@@ -70,13 +70,14 @@ def compare_boot(folder: Path, count: int, rounds: int) -> None:
     rates: dict[str, list[float]] = defaultdict(list)
     for turn in range(rounds):
         for name, write in (
-            ("mstream", boot.states),
+            ("mstream, 16 jobs at once", partial(boot.states, jobs=16)),
             ("bare driver", boot.bare_states),
-            ("mstream again", boot.states),
+            ("mstream, one job after the other", partial(boot.states, jobs=1)),
+            ("mstream again, 16 jobs at once", partial(boot.states, jobs=16)),
         ):
             place = home / f"{turn}-{name.replace(' ', '-')}"
             place.mkdir()
-            rates[name].append(write(place, 1000))
+            rates[name].append(write(place, 1600))
     bare = statistics.median(rates["bare driver"])
     print("\nstate writes per second, each a read and a compare-and-set")
     for name, values in rates.items():
