@@ -157,7 +157,7 @@ async def test_a_lane_of_a_job_is_kept_beside_what_v047_has_left(left: MongoData
         await store.claim_lanes("mongo-cp", ["x"], "one", 1, "db")
 
         assert set(await store.load_lanes("mongo-cp")) == {"x"}
-        await store.forget("mongo-cp")
+        await store.forget("mongo-cp", epoch=1)
         assert await store.load("mongo-cp") is None
 
     with left.client() as client:

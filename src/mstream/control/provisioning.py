@@ -157,7 +157,7 @@ class Provisioner:
             revision = (await self._changed(gone, stored, removing)).revision
         self._authority.require()
         if self._checkpoints is not None:
-            await self._checkpoints.forget(job.name)
+            await self._checkpoints.forget(job.name, epoch=self._authority.epoch or None)
         await self._jobs.delete(job.name, expect=revision)
 
     async def _noted(self, job: Job, revision: Revision) -> Taken:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from mstream.control.authority import Authority
 from mstream.domain.audit import Actor, Change
@@ -35,8 +35,16 @@ Noted = Callable[[Job, Change], Awaitable[None]]
 #: Sees to it that a job's last change is copied, before another takes its place; does not raise.
 CaughtUp = Callable[[Job], Awaitable[None]]
 
+
 #: Times that a write is tried anew when somebody else was quicker.
 _ATTEMPTS: Final = 5
+
+
+class Forget(Protocol):
+    """Takes away where a job stands, in the name of the owner of this epoch; None where there is one owner alone."""
+
+    async def __call__(self, job: str, *, epoch: int | None) -> None:
+        """Raises StaleOwner, StoreError."""
 
 
 class JobRecord:
@@ -109,7 +117,7 @@ class JobRecord:
 
         return await shielded(self._change(changed, verb="replace", by=by))
 
-    async def remove(self, *, by: Actor, forget: Callable[[str], Awaitable[object]] | None = None) -> None:
+    async def remove(self, *, by: Actor, forget: Forget | None = None) -> None:
         """Take the document away, and with `forget` where the job stands; the trail keeps its last definition.
 
         The removal rides in a write of its own first: one that is cut off is completed at the next start.
@@ -192,7 +200,7 @@ class JobRecord:
             await self._noted(self._job, self._job.last_change)
         return self._job
 
-    async def _remove(self, by: Actor, forget: Callable[[str], Awaitable[object]] | None) -> None:
+    async def _remove(self, by: Actor, forget: Forget | None) -> None:
         async with self._writing:
             is_there = True
             try:
@@ -201,7 +209,11 @@ class JobRecord:
                 # Taken away by somebody else, or by us when the answer was lost; `get` raises for a damaged one.
                 is_there = await self._store.get(self._job.name) is not None
             if forget is not None:
-                await forget(self._job.name)
+                try:
+                    await forget(self._job.name, epoch=self._authority.epoch or None)
+                except StaleOwner as error:
+                    self._authority.forfeit(str(error))
+                    raise
             if not is_there:
                 return
             try:

@@ -102,6 +102,20 @@ class OrderedDocuments:
                 return
             after = page[-1].key
 
+    async def discard(self, job: str, key: str, epoch: int | None) -> None:
+        """Remove what stands under this key, whatever it is, but never what a newer owner has written.
+
+        `epoch`: None where nobody else can own the store.
+        """
+        self._last.pop(key, None)
+        while (stored := await self._collection.get(key)) is not None:
+            if epoch is not None:
+                refuse_stale(blank(job, stored.document), epoch)
+            try:
+                await self._collection.delete(key, expect=stored.revision)
+            except RevisionConflict:
+                continue
+
     async def remove(self, key: str, *, expect: Revision | None = None) -> None:
         """Remove, if it still is what was read."""
         self._last.pop(key, None)

@@ -180,10 +180,14 @@ class CheckpointStore:
         self._kept.pop(job, None)
         return await self._without_old_lanes(checkpoint) if lanes else checkpoint
 
-    async def forget(self, job: str) -> None:
-        """Remove all that is known of a job that is removed itself."""
-        await self.drop_lanes(job)
-        await self._documents.remove(job_key(job))
+    async def forget(self, job: str, *, epoch: int | None) -> None:
+        """Remove all that is known of a job that is removed itself.
+
+        `epoch`: None where nobody else can own the store. Raises StaleOwner when a newer owner has the job.
+        """
+        for each in await self._documents.lanes(job):
+            await self._documents.discard(job, each.key, epoch)
+        await self._documents.discard(job, job_key(job), epoch)
         self._kept.pop(job, None)
 
     async def _without_old_lanes(self, checkpoint: Checkpoint) -> Checkpoint:

@@ -517,7 +517,7 @@ async def test_a_job_and_the_lane_of_another_are_kept_apart(store: CheckpointSto
         "orders": {"eu": 7},
         SLASHED: {"": 1},
     }
-    await store.forget("orders")
+    await store.forget("orders", epoch=1)
     assert [each.job for each in (await store.everything())[0]] == [SLASHED]
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from mstream.domain.checkpoint import lane_key
+from mstream.domain.checkpoint import job_key, lane_key
 from mstream.errors import PositionOfAnotherSource, StaleOwner
 from mstream.foundation.clock import SystemClock
-from mstream.ports.documents import Collection
+from mstream.ports.documents import Collection, Revision
 from mstream.providers.memory import PROVIDER
 from mstream.stores.checkpoints import CheckpointStore
 
@@ -323,9 +323,64 @@ async def test_a_job_that_is_forgotten_is_forgotten_alone(store: CheckpointStore
     await claim_lanes(store, "", "p1")
     await store.claim_lanes("orders2", ["p3"], run_id="x", epoch=1, fingerprint="f")
 
-    await store.forget("orders")
+    await store.forget("orders", epoch=1)
 
     assert [each.key for each in await collection.scan()] == [lane_key("orders2", "p3")]
+
+
+async def test_a_job_that_a_newer_owner_has_is_not_forgotten(store: CheckpointStore, collection: Collection) -> None:
+    await claim(store, epoch=2)
+    await claim_lanes(store, "p1", epoch=2)
+    before = await collection.scan()
+
+    with pytest.raises(StaleOwner, match="newer owner"):
+        await store.forget("orders", epoch=1)
+
+    assert await collection.scan() == before
+
+
+async def test_a_lane_that_a_newer_owner_has_is_not_forgotten(store: CheckpointStore, collection: Collection) -> None:
+    await claim_lanes(store, "p1", epoch=2)
+
+    with pytest.raises(StaleOwner, match="newer owner"):
+        await store.forget("orders", epoch=1)
+
+    assert [each.key for each in await collection.scan()] == [lane_key("orders", "p1")]
+
+
+async def test_what_is_damaged_is_forgotten_as_well(store: CheckpointStore, collection: Collection) -> None:
+    await collection.put(job_key("orders"), {"job_name": "orders", "positions": 7})
+
+    await store.forget("orders", epoch=1)
+
+    assert await collection.scan() == []
+
+
+async def test_a_claim_that_comes_in_between_is_not_forgotten(store: CheckpointStore, collection: Collection) -> None:
+    await claim(store)
+    older = CheckpointStore(Between(collection, lambda: claim(store, epoch=2)), SystemClock())
+
+    with pytest.raises(StaleOwner, match="newer owner"):
+        await older.forget("orders", epoch=1)
+
+    assert await store.load("orders") is not None
+
+
+class Between:
+    """A collection that lets something happen just before its first removal."""
+
+    def __init__(self, inner: Collection, work: Callable[[], Awaitable[Any]]) -> None:
+        self._inner = inner
+        self._work: Callable[[], Awaitable[Any]] | None = work
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def delete(self, key: str, *, expect: Revision | None = None) -> bool:
+        work, self._work = self._work, None
+        if work is not None:
+            await work()
+        return await self._inner.delete(key, expect=expect)
 
 
 async def test_lanes_of_a_job_that_a_newer_owner_has_are_not_claimed(
