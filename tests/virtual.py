@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -21,11 +21,15 @@ class _Selector:
     def __init__(self) -> None:
         self._real = selectors.DefaultSelector()
         self.now = 0.0
+        #: Threads that somebody waits for; time stands still meanwhile.
+        self.threads = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
         ready = self._real.select(0)
         if ready or timeout == 0:
             return ready
+        if self.threads:
+            return self._real.select(None)
         if timeout is None:
             raise Deadlock
         self.now += timeout
@@ -44,6 +48,22 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        work = super().run_in_executor(executor, func, *args)
+        self._virtual.threads += 1
+        work.add_done_callback(self._ended)
+        return work
+
+    async def shutdown_default_executor(self) -> None:
+        self._virtual.threads += 1
+        try:
+            await super().shutdown_default_executor()
+        finally:
+            self._virtual.threads -= 1
+
+    def _ended(self, work: asyncio.Future[Any]) -> None:
+        self._virtual.threads -= 1
 
 
 class VirtualClock:

@@ -38,6 +38,7 @@ CODES: dict[int, str] = {
     HTTPStatus.NOT_FOUND: "not_found",
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body_too_large",
+    HTTPStatus.MISDIRECTED_REQUEST: "misdirected",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
     HTTPStatus.INTERNAL_SERVER_ERROR: "failed",
     HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
@@ -66,14 +67,14 @@ async def on_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def on_http_error(request: Request, error: Exception) -> JSONResponse:
-    """What the router raises: no such path, no such method."""
+    """What the HTTP layer raises: no such path, no such method, a body that grows too large."""
     status = HTTPStatus(getattr(error, "status_code", HTTPStatus.INTERNAL_SERVER_ERROR))
     messages = {
         HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path!r}",
         HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not possible at {request.url.path!r}",
     }
     headers = dict(getattr(error, "headers", None) or {})
-    return refusal(status, messages.get(status, status.phrase.lower()), headers)
+    return refusal(status, messages.get(status, str(getattr(error, "detail", status.phrase))), headers)
 
 
 def _answer(status: HTTPStatus, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

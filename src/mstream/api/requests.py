@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final
+from urllib.parse import unquote
 
 from starlette.requests import Request
 
@@ -20,9 +21,14 @@ _LONGEST_NAME: Final = 100
 
 
 def actor_of(request: Request) -> Actor:
-    """Who asks, and from where."""
-    who = request.headers.get(_ACTOR, "").strip()[:_LONGEST_NAME]
+    """Who asks, and from where; a name is percent-encoded UTF-8, since headers carry no other letters."""
+    who = "".join(filter(str.isprintable, unquote(request.headers.get(_ACTOR, "")))).strip()[:_LONGEST_NAME]
     return Actor(who=who or "api", where=request.client.host if request.client else "")
+
+
+def name_of(request: Request) -> str:
+    """The job or service that the path names; the path is matched as it was sent, so that a name may hold a slash."""
+    return unquote(str(request.path_params["name"]))
 
 
 def wait_of(request: Request) -> float:

@@ -146,6 +146,7 @@ class Program:
     async def _own(self, found: Opened, address: str) -> None:
         """Run the jobs for as long as the store is ours; lost, or away for too long, it is waited for again."""
         identity = self._estate.identity(address)
+        self.health.instance = identity.instance
         waits = delays(base_ms=_BASE_MS, max_ms=_MAX_MS, random=self._random)
         while not self.interruption.drain.is_set():
             lease = await first_of(self._estate.acquired(found, identity), self.interruption.drain)

@@ -16,6 +16,8 @@ class Health:
         self._begun = clock.monotonic()
         self._ready = False
         self.version = version
+        #: By which the store's lease knows this process; "": it has none yet.
+        self.instance = ""
 
     def is_ready(self) -> bool:
         """All jobs whose intent is running were told to start."""

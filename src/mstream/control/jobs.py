@@ -22,7 +22,15 @@ from mstream.domain.connector import ConnectorSpec
 from mstream.domain.job import Intent, Job, Phase
 from mstream.domain.plan import Damaged
 from mstream.domain.run import RunStatus
-from mstream.errors import IllegalTransition, JobExists, JobNotFound, MstreamError, RevisionConflict, Unavailable
+from mstream.errors import (
+    DocumentDamaged,
+    IllegalTransition,
+    JobExists,
+    JobNotFound,
+    MstreamError,
+    RevisionConflict,
+    Unavailable,
+)
 from mstream.foundation.clock import Clock
 from mstream.foundation.concurrency import finish_all, shielded
 from mstream.observability.logs import get_logger
@@ -129,9 +137,12 @@ class JobManager:
         self.damaged = tuple(damaged)
 
     async def create(self, spec: ConnectorSpec, *, by: Actor, origin: str = "api", wait_sec: float = 0) -> Answer:
-        """Store a new job, then run it if it is enabled. Raises JobExists, StoreError."""
+        """Store a new job, then run it if it is enabled. Raises JobExists, DocumentDamaged, StoreError."""
         parts = self._open_parts()
-        if spec.name in self._supervisors or any(each.name == spec.name for each in self.damaged):
+        if any(each.name == spec.name for each in self.damaged):
+            message = f"job {spec.name!r}: a stored document of that name cannot be used; delete that job, or repair it"
+            raise DocumentDamaged(message)
+        if spec.name in self._supervisors:
             raise _exists(spec.name)
         intent = Intent.RUNNING if spec.enabled else Intent.STOPPED
         job, revision = created(spec, intent, by=by, origin=origin, clock=self._clock, epoch=parts.authority.epoch)
@@ -395,7 +406,7 @@ def _view(supervisor: Supervisor) -> JobView:
         job=job,
         status=status,
         is_over=supervisor.is_over,
-        revision=supervisor.record.revision,
+        revision=supervisor.record.defined_at,
         script_versions=supervisor.script_versions,
     )
 

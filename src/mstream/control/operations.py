@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -80,8 +81,9 @@ class Operations:
 
     async def plan(self) -> Plan:
         """What a start would do now, with the file as it is now. Raises ConfigError, StoreError."""
-        survey = await self._opened().survey(self._read_file())
-        return plan_start(survey.situation)
+        startup = self._opened()
+        survey = await startup.survey(await asyncio.to_thread(self._read_file))
+        return await asyncio.to_thread(plan_start, survey.situation)
 
     async def apply(
         self, *, by: Actor, dry_run: bool = False, prune: bool = False, expect: str | None = None
@@ -91,9 +93,9 @@ class Operations:
         Raises PlanStale when another plan would be carried out, ConfigError, StoreError.
         """
         startup = self._opened()
-        file = self._read_file()
+        file = await asyncio.to_thread(self._read_file)
         survey = await startup.survey(file)
-        plan = plan_of_apply(survey.situation, prune=prune)
+        plan = await asyncio.to_thread(plan_of_apply, survey.situation, prune=prune)
         if expect is not None and expect != plan.hash:
             message = f"what would be done has changed since the plan {expect[:12]} was shown; look at it again"
             raise PlanStale(message)
@@ -142,12 +144,21 @@ class Operations:
         return await self.keys()
 
     async def runs(self, job: str) -> list[RunEntry]:
-        """The job's ended runs, the newest first."""
-        return await self._opened().archive.chronicle.runs_of(job)
+        """The job's ended runs, the newest first. Raises JobNotFound for a job that never was."""
+        found = await self._opened().archive.chronicle.runs_of(job)
+        if not found:
+            await self.changes(job)
+        return found
 
     async def changes(self, job: str) -> list[AuditEntry]:
-        """Who changed the job's intent or definition, the newest first; also of one that was deleted."""
-        return await self._opened().archive.chronicle.changes_of(job)
+        """Who changed the job's intent or definition, the newest first; also of one that was deleted.
+
+        Raises JobNotFound for a job that never was.
+        """
+        found = await self._opened().archive.chronicle.changes_of(job)
+        if not found and all(each.name != job for each in self.manager.damaged):
+            self.manager.view(job)
+        return found
 
     async def _apply(self, action: JobAction, by: Actor) -> None:
         spec = action.spec

@@ -88,6 +88,12 @@ class JobRecord:
         """Of the document, as this process has last written or read it."""
         return self._revision
 
+    @property
+    def defined_at(self) -> Revision:
+        """Of the last change of definition or intent: what is observed of the job does not move it."""
+        change = self._job.last_change
+        return change.revision if change else self._revision
+
     async def intend(
         self, decide: Callable[[Job], Intent], *, verb: str, by: Actor, even_if_same: bool = False, reason: str = ""
     ) -> Job:
@@ -106,11 +112,11 @@ class JobRecord:
     async def redefine(self, spec: ConnectorSpec, *, by: Actor, expect: Revision | None = None) -> Job:
         """Store a new definition; the intent stays.
 
-        `expect`: only if this is still the revision. Raises RevisionConflict, StoreError.
+        `expect`: only if `defined_at` is still this. Raises RevisionConflict, StoreError.
         """
 
         def changed(job: Job) -> Job:
-            if expect is not None and expect != self._revision:
+            if expect is not None and expect != self.defined_at:
                 message = f"job {job.name!r} was changed since it was read; read it again"
                 raise RevisionConflict(message)
             return replace(job, spec=spec, pipeline=None)

@@ -64,7 +64,7 @@ def test_a_job_of_that_name_is_only_replaced_on_request() -> None:
             refused, replaced = await posted(client, "/jobs", body), await posted(client, "/jobs", body, replace="true")
 
             assert (refused.status_code, refused.json()["error"]["code"]) == (409, "job_exists")
-            assert (replaced.status_code, replaced.json()["item"]["pipeline"]["max_in_flight"]) == (201, 7)
+            assert (replaced.status_code, replaced.json()["item"]["pipeline"]["max_in_flight"]) == (200, 7)
 
     run(story())
 

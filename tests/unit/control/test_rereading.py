@@ -8,7 +8,7 @@ import pytest
 
 from mstream.domain.audit import Actor
 from mstream.domain.job import Intent, Phase
-from mstream.errors import JobExists, JobNotFound, StoreUnreachable
+from mstream.errors import DocumentDamaged, JobExists, JobNotFound, StoreUnreachable
 from mstream.ports.documents import Collection
 from tests.unit.control.scripted import Script, connector, plane
 from tests.virtual import run
@@ -98,7 +98,7 @@ def test_a_document_that_cannot_be_used_is_shown_kept_and_taken_away_on_request(
             await it.jobs.put("bad", {"name": "bad", "state": "running"})
             await it.manager.reread()
             assert [each.name for each in it.manager.damaged] == ["bad"]
-            with pytest.raises(JobExists):
+            with pytest.raises(DocumentDamaged, match="delete that job"):
                 await it.manager.create(connector("bad"), by=ME)
 
             await it.manager.remove("bad", by=ME)

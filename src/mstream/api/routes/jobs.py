@@ -8,10 +8,11 @@ from http import HTTPStatus
 from typing import Protocol
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mstream.api.requests import actor_of, expected_of, flag_of, table_of, wait_of
+from mstream.api.rendering import rendered
+from mstream.api.requests import actor_of, expected_of, flag_of, name_of, table_of, wait_of
 from mstream.api.wire import damaged_body, job_body, message_body
 from mstream.control.jobs import Answer, JobManager
 from mstream.control.operations import Operations
@@ -29,34 +30,37 @@ def routes(operations: Operations) -> list[Route]:
     """The jobs, their definitions, their history, and their commands."""
     manager = operations.manager
 
-    async def every(request: Request) -> JSONResponse:
-        jobs = [job_body(each) for each in manager.views()]
-        return JSONResponse([*jobs, *(damaged_body(each) for each in manager.damaged)])
+    async def every(request: Request) -> Response:
+        views, damaged = manager.views(), manager.damaged
+        return await rendered(lambda: [*map(job_body, views), *map(damaged_body, damaged)])
 
     async def one(request: Request) -> JSONResponse:
-        view = manager.view(request.path_params["name"])
+        view = manager.view(name_of(request))
         return JSONResponse(job_body(view), headers={"ETag": f'"{view.revision}"'})
 
     async def create(request: Request) -> JSONResponse:
         body, by, seconds = await table_of(request), actor_of(request), wait_of(request)
+        may_replace = flag_of(request, "replace")
         try:
             answer = await operations.create_job(body, by=by, wait_sec=seconds)
         except JobExists:
-            if not flag_of(request, "replace"):
+            if not may_replace:
                 raise
-            answer = await operations.replace_job(str(body["name"]), body, by=by, wait_sec=seconds)
+            name = str(body["name"])
+            answer = await operations.replace_job(name, body, by=by, wait_sec=seconds)
+            return _answered(answer, seconds, f"job {name!r} has a new definition")
         name = answer.view.job.name
         return JSONResponse(message_body(f"job {name!r} is created", job_body(answer.view)), HTTPStatus.CREATED)
 
     async def replace(request: Request) -> JSONResponse:
-        name, seconds = request.path_params["name"], wait_of(request)
+        name, seconds = name_of(request), wait_of(request)
         answer = await operations.replace_job(
             name, await table_of(request), by=actor_of(request), expect=expected_of(request), wait_sec=seconds
         )
         return _answered(answer, seconds, f"job {name!r} has a new definition")
 
     async def remove(request: Request) -> JSONResponse:
-        name = request.path_params["name"]
+        name = name_of(request)
         await manager.remove(name, by=actor_of(request))
         return JSONResponse(message_body(f"job {name!r} is deleted"))
 
@@ -88,10 +92,10 @@ def _commands(manager: JobManager) -> list[Route]:
 
 def _history(operations: Operations) -> list[Route]:
     async def runs(request: Request) -> JSONResponse:
-        return JSONResponse([asdict(each) for each in await operations.runs(request.path_params["name"])])
+        return JSONResponse([asdict(each) for each in await operations.runs(name_of(request))])
 
     async def changes(request: Request) -> JSONResponse:
-        found = await operations.changes(request.path_params["name"])
+        found = await operations.changes(name_of(request))
         return JSONResponse([{**asdict(each.change), "definition": each.definition} for each in found])
 
     return [Route("/jobs/{name}/runs", runs), Route("/jobs/{name}/changes", changes)]
@@ -99,7 +103,7 @@ def _history(operations: Operations) -> list[Route]:
 
 def _handler(command: Command, text: str) -> Callable[[Request], Awaitable[JSONResponse]]:
     async def handle(request: Request) -> JSONResponse:
-        name, seconds = request.path_params["name"], wait_of(request)
+        name, seconds = name_of(request), wait_of(request)
         answer = await command(name, by=actor_of(request), wait_sec=seconds)
         return _answered(answer, seconds, text.format(name=name))
 

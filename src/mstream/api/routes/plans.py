@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
+from mstream.api.rendering import rendered
 from mstream.api.requests import actor_of, table_of
 from mstream.api.wire import message_body
 from mstream.control.operations import Operations
@@ -16,10 +17,11 @@ from mstream.errors import UsageError
 def routes(operations: Operations) -> list[Route]:
     """The file is read again for each of them."""
 
-    async def plan(request: Request) -> JSONResponse:
-        return JSONResponse(to_document(await operations.plan()))
+    async def plan(request: Request) -> Response:
+        made = await operations.plan()
+        return await rendered(lambda: to_document(made))
 
-    async def apply(request: Request) -> JSONResponse:
+    async def apply(request: Request) -> Response:
         body = await table_of(request)
         if strange := body.keys() - {"dry_run", "prune", "plan"}:
             message = f"unknown keys {', '.join(sorted(map(repr, strange)))}; there are dry_run, prune and plan"
@@ -39,6 +41,6 @@ def routes(operations: Operations) -> list[Route]:
             expect=expect,
         )
         text = "the file's definitions are brought over" if applied.is_done else "nothing was changed"
-        return JSONResponse(message_body(text, to_document(applied.plan)))
+        return await rendered(lambda: message_body(text, to_document(applied.plan)))
 
     return [Route("/plan", plan), Route("/apply", apply, methods=["POST"])]

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from mstream.api.requests import actor_of, expected_of, table_of
+from mstream.api.requests import actor_of, expected_of, name_of, table_of
 from mstream.api.wire import message_body
 from mstream.control.operations import Operations
 
@@ -22,7 +22,7 @@ def routes(operations: Operations) -> list[Route]:
         return JSONResponse([each.as_document() for each in found])
 
     async def one(request: Request) -> JSONResponse:
-        view = services.view(request.path_params["name"])
+        view = services.view(name_of(request))
         headers = {"ETag": f'"{view.revision}"'} if view.revision else None
         return JSONResponse(view.as_document(), headers=headers)
 
@@ -32,13 +32,13 @@ def routes(operations: Operations) -> list[Route]:
         return JSONResponse(body, HTTPStatus.CREATED)
 
     async def replace(request: Request) -> JSONResponse:
-        name = request.path_params["name"]
+        name = name_of(request)
         body = await table_of(request)
         view = await services.replace(name, body, by=actor_of(request), expect=expected_of(request))
         return JSONResponse(message_body(f"service {name!r} has a new definition", view.as_document()))
 
     async def remove(request: Request) -> JSONResponse:
-        name = request.path_params["name"]
+        name = name_of(request)
         await services.remove(name, by=actor_of(request))
         return JSONResponse(message_body(f"service {name!r} is deleted"))
 

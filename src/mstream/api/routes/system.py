@@ -13,7 +13,7 @@ def routes(health: Health) -> list[Route]:
     """Liveness asks nobody; readiness says what is there."""
 
     async def live(request: Request) -> JSONResponse:
-        return JSONResponse({"status": "live"})
+        return JSONResponse({"status": "live", "instance": health.instance})
 
     async def ready(request: Request) -> JSONResponse:
         return JSONResponse({"status": "ready", "jobs": health.phases()})
