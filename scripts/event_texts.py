@@ -74,6 +74,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "services_not_kept": "There is no store for services: what the API defines ends with the program.",
     "signal_received": "A signal came.",
     "signal_received_again": "A second signal came.",
+    "starts_delayed": "Jobs could not be told to start within a minute; nobody waits for them any longer.",
     "stopped_owner_ended": "The owner was stopped with a lock of the database in its hand, and was killed for it.",
     "store_not_reached": "A store cannot be opened; it is tried again. `--fail-fast` ends the program instead.",
     "store_retried": "The store did not answer what a run asked or wrote; it is tried again.",

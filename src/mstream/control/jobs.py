@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from mstream.control.authority import Authority
 from mstream.control.chronicle import Chronicle
@@ -32,7 +32,7 @@ from mstream.errors import (
     Unavailable,
 )
 from mstream.foundation.clock import Clock
-from mstream.foundation.concurrency import finish_all, shielded
+from mstream.foundation.concurrency import background, shielded, within
 from mstream.observability.logs import get_logger
 from mstream.ports.documents import Revision
 from mstream.stores.checkpoints import CheckpointStore
@@ -40,6 +40,10 @@ from mstream.stores.jobs import JobStore
 
 log = get_logger(__name__)
 
+#: Seconds that the jobs of a start have to be told so, before the others no longer wait for them.
+_PATIENCE_SEC: Final = 60.0
+#: Jobs that a line of the log names.
+_MOST_NAMED: Final = 20
 #: For those who embed the program and do not say who they are.
 NOBODY = Actor(who="program")
 
@@ -124,13 +128,21 @@ class JobManager:
         self._parts = parts
 
     async def take_over(self, taken: Sequence[Taken]) -> None:
-        """Supervise stored jobs; returns when every one that is to run was told to start."""
+        """Supervise stored jobs; returns when every one that is to run was told to start.
+
+        One that cannot be told for long, as a file system hangs that its scripts lie in, is left to come to it later:
+        the others, and commands, must not wait for it.
+        """
         for each in taken:
             record = self._record(each.job, each.revision, is_stored=each.is_resting)
             supervisor = self._supervise(record)
             if each.fault is not None:
                 await supervisor.refuse(each.fault)
-        await finish_all(*(each.settled.wait() for each in self._supervisors.values()))
+        starts = [each.settled.wait() for each in self._supervisors.values()]
+        async with background(self._clock.sleep(_PATIENCE_SEC)) as deadline:
+            if not await within(deadline, *starts):
+                late = sorted(name for name, each in self._supervisors.items() if not each.settled.is_set())
+                log.warning("starts_delayed", jobs=late[:_MOST_NAMED], count=len(late), seconds=_PATIENCE_SEC)
 
     def set_aside(self, damaged: Sequence[Damaged]) -> None:
         """Documents that cannot be used are shown, and nothing else is done with them."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from mstream.errors import (
     ServiceExists,
     ServiceInUse,
     ServiceNotFound,
+    StaleOwner,
     StoreError,
     Unavailable,
 )
@@ -153,13 +154,13 @@ class ServiceRegistry:
 
     async def create(self, body: Mapping[str, Any], *, by: Actor) -> ServiceView:
         """Store a new service of the API's. Raises ConfigError, ServiceExists, StoreError."""
-        authority = self._opened()
+        self._opened()
         config = definition_of_request(body, self._file.system, self._catalog)
         if self._is_known(config.name):
             raise _exists(config.name)
-        authority.require()
         try:
-            await shielded(self._create(config, "api", self._change("create", by)))
+            with self._owning():
+                await shielded(self._create(config, "api", self._change("create", by)))
         except RevisionConflict:
             raise _exists(config.name) from None
         return self.view(config.name)
@@ -172,7 +173,7 @@ class ServiceRegistry:
         Raises ServiceNotFound, ConfigError, Conflict for one that stands in the file, StoreError, RevisionConflict
         when `expect` is not its revision any more.
         """
-        authority = self._opened()
+        self._opened()
         self._require_changeable(name)
         config = definition_of_request({"name": name, **body}, self._file.system, self._catalog)
         if config.name != name:
@@ -184,8 +185,8 @@ class ServiceRegistry:
         if expect is not None and expect != before.defined_at:
             message = f"service {name!r} was changed meanwhile; read it again"
             raise RevisionConflict(message)
-        authority.require()
-        await shielded(self._replace(before, config, "api", self._change("replace", by, before.revision)))
+        with self._owning():
+            await shielded(self._replace(before, config, "api", self._change("replace", by, before.revision)))
         return self.view(name)
 
     async def remove(self, name: str, *, by: Actor) -> None:
@@ -193,7 +194,7 @@ class ServiceRegistry:
 
         An unreadable one can be taken away too.
         """
-        authority = self._opened()
+        self._opened()
         self._require_changeable(name)
         jobs = self._naming().get(name)
         if jobs:
@@ -204,8 +205,8 @@ class ServiceRegistry:
             before = await self._standing(name)
             if before is None:
                 raise _not_found(name)
-            authority.require()
-            await shielded(self._remove(before, self._change("delete", by, before.revision)))
+            with self._owning():
+                await shielded(self._remove(before, self._change("delete", by, before.revision)))
         finally:
             self._leaving.discard(name)
 
@@ -227,17 +228,17 @@ class ServiceRegistry:
 
         What is there and the same is left alone. Raises Conflict as `require_room`; nothing was written then.
         """
-        authority = self._opened()
+        self._opened()
         self.require_room(definitions, overwrite=overwrite)
         new = [(config, origin) for config, origin in definitions if not self._has(config)]
         for config, origin in new:
             before = await self._standing(config.name)
-            authority.require()
             change = self._change("import", by, before.revision if before else "")
-            if before is None:
-                await shielded(self._create(config, origin, change))
-            else:
-                await shielded(self._replace(before, config, origin, change))
+            with self._owning():
+                if before is None:
+                    await shielded(self._create(config, origin, change))
+                else:
+                    await shielded(self._replace(before, config, origin, change))
         return len(new)
 
     def _has(self, config: ServiceConfig) -> bool:
@@ -262,16 +263,15 @@ class ServiceRegistry:
         change = replace(self._change(action.action.value, by), reason=action.reason)
         match action.action:
             case Action.ADD:
-                self._opened().require()
-                await self._create(self._of_file[name], "file", replace(change, verb="create"))
+                with self._owning():
+                    await self._create(self._of_file[name], "file", replace(change, verb="create"))
             case Action.REPLACE if before is not None:
-                self._opened().require()
-                await self._replace(
-                    before, self._of_file[name], "file", replace(change, revision_before=before.revision)
-                )
+                change = replace(change, revision_before=before.revision)
+                with self._owning():
+                    await self._replace(before, self._of_file[name], "file", change)
             case Action.REMOVE if before is not None:
-                self._opened().require()
-                await self._remove(before, replace(change, verb="delete", revision_before=before.revision))
+                with self._owning():
+                    await self._remove(before, replace(change, verb="delete", revision_before=before.revision))
             case _:
                 return
 
@@ -355,6 +355,20 @@ class ServiceRegistry:
                 if found := await self._store.get(name):
                     self._stored[name] = found
         return standing
+
+    @contextmanager
+    def _owning(self) -> Iterator[None]:
+        """What the body writes is this owner's to write; whoever meets a newer one gives up everything.
+
+        Raises StaleOwner.
+        """
+        authority = self._opened()
+        authority.require()
+        try:
+            yield
+        except StaleOwner as error:
+            authority.forfeit(str(error))
+            raise
 
     def _opened(self) -> Authority:
         if self._authority is None:

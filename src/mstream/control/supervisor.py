@@ -204,10 +204,11 @@ class Supervisor:
                 # It shall go on after all, and a run cannot be told so: another one follows.
                 self._restart = True
         handle.drain()
-        await self.record.observe(phase=Phase.STOPPING)
-        await self._clock.sleep(connector.drain_timeout_sec + _GRACE_SEC)
-        log.warning("run_aborted", job=connector.name, run=handle.run_id, seconds=connector.drain_timeout_sec)
-        handle.abort()
+        # The time runs from here, also while the store does not answer.
+        async with background(self.record.observe(phase=Phase.STOPPING)):
+            await self._clock.sleep(connector.drain_timeout_sec + _GRACE_SEC)
+            log.warning("run_aborted", job=connector.name, run=handle.run_id, seconds=connector.drain_timeout_sec)
+            handle.abort()
 
     async def _conclude(self, run_id: str, outcome: Outcome, *, seconds: float, moved: bool) -> None:
         job = self.record.job

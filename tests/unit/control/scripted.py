@@ -38,6 +38,8 @@ from tests.virtual import VirtualClock
 class Script:
     """How one run goes."""
 
+    #: Seconds that handing it over takes.
+    starts_after: float = 0.0
     #: Seconds until it ends by itself; None: never.
     lasts: float | None = None
     ends: Outcome = field(default_factory=lambda: Outcome(ending=Ending.FINISHED))
@@ -134,6 +136,7 @@ class ScriptedRuntime:
 
     async def start(self, spec: RunSpec, owner: Owner) -> ScriptedRun:
         script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
+        await asyncio.sleep(script.starts_after)
         run = ScriptedRun(spec, owner, script)
         self.runs.append(run)
         self._group.create_task(run.live())

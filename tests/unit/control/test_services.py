@@ -453,6 +453,34 @@ class Deposed(SoleOwner):
         raise StaleOwner("planted")
 
 
+class InEpoch(SoleOwner):
+    """An owner who is told by what it meets that there is a newer one."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.given_up: list[str] = []
+
+    def forfeit(self, reason: str) -> None:
+        self.given_up.append(reason)
+
+
+async def test_an_owner_that_meets_a_newer_one_gives_up(world: World) -> None:
+    async def registry_of(owner: InEpoch) -> ServiceRegistry:
+        registry = ServiceRegistry(file=world.file, catalog=CATALOG, clock=SystemClock(), naming=dict)
+        await registry.open((await world.home.vault()).store, audit=None, authority=owner)
+        return registry
+
+    older, newer = InEpoch(4), InEpoch(5)
+    await (await registry_of(newer)).create(body(), by=ME)
+    registry = await registry_of(older)
+
+    for refused in (registry.replace("db", body(password="x"), by=ME), registry.remove("db", by=ME)):
+        with pytest.raises(StaleOwner):
+            await refused
+
+    assert (len(older.given_up), newer.given_up) == (2, [])
+
+
 async def test_an_owner_that_is_none_any_more_changes_nothing(world: World) -> None:
     await (await world.registry()).create(body(), by=ME)
     registry = ServiceRegistry(file=world.file, catalog=CATALOG, clock=SystemClock(), naming=dict)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 
+from structlog.testing import capture_logs
+
 from mstream.domain.job import Intent, Phase, may_follow
 from mstream.domain.run import Ending, Outcome, RunStatus
 from mstream.providers.memory.config import MemoryConfig
 from mstream.providers.udf.config import UdfConfig
 from tests.unit.control.scripted import Plane, Script, connector, plane
-from tests.virtual import run
+from tests.virtual import VirtualClock, run
 
 DROPPED = Outcome(ending=Ending.FAILED, reason="service_unreachable", message="gone", retryable=True)
 REFUSED = Outcome(ending=Ending.FAILED, reason="access_denied", message="not for you")
@@ -195,6 +197,37 @@ def test_a_drain_that_hangs_is_cut_at_the_deadline() -> None:
             await asyncio.sleep(10)
 
             assert (phase(it), it.runtime.runs[0].told) == (Phase.STOPPED, ["drain", "abort"])
+
+    run(story())
+
+
+def test_the_deadline_of_a_drain_runs_also_while_the_store_does_not_answer() -> None:
+    async def story() -> None:
+        async with plane(Script(drain_takes=None), connectors=[connector(drain_timeout_sec=5)]) as it:
+            await asyncio.sleep(1)
+            it.jobs.answers_after = 100
+            await it.manager.stop("copy")
+
+            await asyncio.sleep(10)
+
+            assert it.runtime.runs[0].told == ["drain", "abort"]
+            it.jobs.answers_after = 0
+
+    run(story())
+
+
+def test_a_job_that_cannot_be_told_to_start_keeps_nobody_waiting() -> None:
+    async def story() -> None:
+        clock = VirtualClock()
+        begun = clock.monotonic()
+        with capture_logs() as logs:
+            async with plane(Script(starts_after=3600), clock=clock) as it:
+                assert clock.monotonic() - begun < 100
+                assert phase(it) is Phase.STARTING
+                await asyncio.sleep(4000)
+                assert phase(it) is Phase.RUNNING
+
+        assert [(each["jobs"], each["count"]) for each in logs if each["event"] == "starts_delayed"] == [(["copy"], 1)]
 
     run(story())
 
