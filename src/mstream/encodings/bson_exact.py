@@ -87,8 +87,7 @@ class _Reader:
         place = start + _INT.size
         items = []
         while place < end:
-            _, after = self._cstring(place + 1, end)
-            item, place = self._value(place, after, end)
+            item, place = self._value(place, self._nul(place + 1, end) + 1, end)
             items.append(item)
         return items, end + 1
 
@@ -157,10 +156,14 @@ class _Reader:
         return self._text(begin, end - 1), end
 
     def _cstring(self, start: int, limit: int) -> tuple[str, int]:
+        end = self._nul(start, limit)
+        return self._text(start, end), end + 1
+
+    def _nul(self, start: int, limit: int) -> int:
         end = self._data.find(b"\x00", start, limit)
         if end < 0:
             raise _invalid(self._data, start, "a name or a pattern does not end")
-        return self._text(start, end), end + 1
+        return end
 
     def _text(self, start: int, end: int) -> str:
         try:
