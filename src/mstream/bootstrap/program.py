@@ -103,7 +103,9 @@ class Program:
         self._random = random or Random()
         self._estate = Estate(file, catalog=catalog, environ=environ, clock=self._clock, random=self._random)
         self.manager = JobManager(clock=self._clock, random=self._random)
-        self.services = ServiceRegistry(file=file, catalog=catalog, clock=self._clock, naming=self.manager.naming)
+        self.services = ServiceRegistry(
+            file=file, catalog=catalog, clock=self._clock, naming=self.manager.naming, path=path
+        )
         self._operations = Operations(
             manager=self.manager, services=self.services, catalog=catalog, read_file=self._read_file
         )

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from mstream.config.document import service_adapter
 from mstream.config.legacy import modernised
 from mstream.config.problems import Code, Finding, did_you_mean, dotted
+from mstream.config.reach import place_findings
 from mstream.config.shape import one_of, parsed
 from mstream.config.system import STATE_SERVICE, System
 from mstream.config.tables import provider_of, text_at
@@ -33,13 +34,21 @@ def stored_definitions(catalog: Catalog) -> Callable[[Mapping[str, Any]], Servic
     return read
 
 
-def definition_of_request(body: Mapping[str, Any], system: System, catalog: Catalog) -> ServiceConfig:
+def definition_of_request(
+    body: Mapping[str, Any], system: System, catalog: Catalog, reserved: Mapping[str, str]
+) -> ServiceConfig:
     """A definition from somebody whose rights are not known. Raises ConfigError.
 
-    It may not reach for the program's environment or files beyond what the file allows, nor bring code.
+    It may not reach for the program's environment or files beyond what the file allows, nor bring code. `reserved`:
+    paths that it may not name either, by what is there.
     """
     config = _definition(body, catalog)
-    findings = [*_names(config), *_reaches(config, frozenset(system.api.env_allow)), *_code(config)]
+    findings = [
+        *_names(config),
+        *_reaches(config, frozenset(system.api.env_allow)),
+        *_code(config),
+        *place_findings(config, system.api.allowed_paths, reserved),
+    ]
     if findings:
         raise _error(findings)
     return config

@@ -108,6 +108,8 @@ class Api(Model):
     port: int | None = Field(default=None, ge=0, le=65_535)
     #: Environment variables that definitions from the API may refer to.
     env_allow: tuple[Name, ...] = ()
+    #: Folders that definitions from the API may name, or lie below: of file services, of databases of SQLite.
+    allowed_paths: tuple[Name, ...] = (".",)
 
 
 class Instance(Model):

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from mstream.config.availability import reason_unavailable
@@ -13,6 +14,7 @@ from mstream.config.definition import definition_of_request
 from mstream.config.document import ConfigFile
 from mstream.config.system import STATE_SERVICE
 from mstream.control.authority import Authority
+from mstream.control.keys import KeySource
 from mstream.control.service_views import ServiceView, system_services, view_of
 from mstream.domain.audit import PLAN, Actor, Change, Subject
 from mstream.domain.plan import Action, Damaged, ServiceAction
@@ -55,7 +57,11 @@ class ServiceRegistry:
     which the job becomes visible to `naming`.
     """
 
-    def __init__(self, *, file: ConfigFile, catalog: Catalog, clock: Clock, naming: Naming) -> None:
+    def __init__(
+        self, *, file: ConfigFile, catalog: Catalog, clock: Clock, naming: Naming, path: Path | str | None = None
+    ) -> None:
+        """`path`: where the file stands; None: nowhere."""
+        self._path = path
         self._of_file = {each.name: each for each in file.services}
         self._file = file
         self._catalog = catalog
@@ -155,7 +161,7 @@ class ServiceRegistry:
     async def create(self, body: Mapping[str, Any], *, by: Actor) -> ServiceView:
         """Store a new service of the API's. Raises ConfigError, ServiceExists, StoreError."""
         self._opened()
-        config = definition_of_request(body, self._file.system, self._catalog)
+        config = definition_of_request(body, self._file.system, self._catalog, self._reserved())
         if self._is_known(config.name):
             raise _exists(config.name)
         try:
@@ -175,7 +181,8 @@ class ServiceRegistry:
         """
         self._opened()
         self._require_changeable(name)
-        config = definition_of_request({"name": name, **body}, self._file.system, self._catalog)
+        table = {"name": name, **body}
+        config = definition_of_request(table, self._file.system, self._catalog, self._reserved())
         if config.name != name:
             message = f"the definition names the service {config.name!r}, not {name!r}; a service keeps its name"
             raise ConfigError(message)
@@ -369,6 +376,18 @@ class ServiceRegistry:
         except StaleOwner as error:
             authority.forfeit(str(error))
             raise
+
+    def _reserved(self) -> dict[str, str]:
+        """Paths by which somebody could have the program do as he likes, by what is there."""
+        found = {"the key file": str(KeySource(self._file.system, {}).path)}
+        if self._path is not None:
+            found["the configuration file"] = str(self._path)
+        for name, config in self.services().items():
+            if folder := config.script_folder():
+                found[f"the folder of scripts of service {name!r}"] = folder
+            if name in self._system:
+                found |= {f"what mstream keeps in service {name!r}": path for _, path in config.paths()}
+        return found
 
     def _opened(self) -> Authority:
         if self._authority is None:

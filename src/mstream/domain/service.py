@@ -53,6 +53,14 @@ class ServiceConfig(BaseModel):
         """What it refers to outside of itself: where that stands in it, and `env:NAME` or `file:PATH`."""
         yield from _references((), self.sealed())
 
+    def paths(self) -> Iterator[tuple[str, str]]:
+        """Where on this machine's disk it may write: the field that says so, and the path; not for references."""
+        return iter(())
+
+    def script_folder(self) -> str | None:
+        """The folder whose files are run as code; None: it has none."""
+        return None
+
     def script_version(self) -> str | None:
         """Tells one state of the scripts in it from another; None: it holds none."""
         return None

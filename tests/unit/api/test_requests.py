@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +17,10 @@ from mstream.api.security import BODY_LIMIT
 from mstream.config.document import ConfigFile
 from mstream.domain.run import Ending, Outcome
 from mstream.errors import Unavailable
+from mstream.providers.file.config import FileConfig
+from mstream.providers.memory.config import MemoryConfig
+from mstream.providers.sql.config import SqlConfig
+from mstream.providers.udf.config import Engine, UdfConfig
 from tests.unit.api.test_api import served
 from tests.unit.api.test_definitions import JOB, SERVICE
 from tests.unit.control.scripted import Script
@@ -181,6 +186,41 @@ def test_who_asks_may_have_any_letters(sent: str, who: str) -> None:
             change = it.manager.view("copy").job.last_change
             assert change is not None
             assert change.by.who == who
+
+    run(story())
+
+
+def test_nobody_takes_the_place_of_what_the_program_runs_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is not restricted; what the API defines is, also where it takes the place of what it had."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "state").mkdir()
+    services = [
+        MemoryConfig(name="a"),
+        MemoryConfig(name="b"),
+        SqlConfig.model_validate({"name": "home", "url": "sqlite:///state/mstream.db"}),
+        FileConfig(name="all", path="/"),
+        UdfConfig(name="u", script_path="scripts", engine=Engine(kind="python")),
+    ]
+    system = {"schemas": {"service_name": "home", "resource": "s"}, "encryption_key_path": "keys/mstream.key"}
+
+    async def story() -> None:
+        async with served(services=services, system=system) as (client, _):
+            made = await client.post("/services", json={"provider": "file", "name": "f", "path": "data"})
+            assert made.status_code == 201
+            for path, what in {
+                "scripts": "'u'",
+                "state": "'home'",
+                "keys": "key file",
+                "/etc": "allowed_paths",
+            }.items():
+                body = {"provider": "file", "name": "g", "path": path}
+                for answer in (
+                    await client.post("/services", json=body),
+                    await client.put("/services/f", json={**body, "name": "f"}),
+                ):
+                    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "config_invalid")
+                    assert what in answer.json()["message"]
+            assert (await client.get("/services/f")).json()["path"] == "data"
 
     run(story())
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from mstream.domain.service import RoleOptions, ServiceConfig
+from mstream.foundation.secrets import is_reference
 
 
 class FileConfig(ServiceConfig):
@@ -17,6 +19,11 @@ class FileConfig(ServiceConfig):
     provider: Literal["file"] = "file"
     #: The folder; a relative one is relative to the working directory.
     path: str = Field(min_length=1)
+
+    def paths(self) -> Iterator[tuple[str, str]]:
+        """The folder."""
+        if not is_reference(self.path):
+            yield "path", self.path
 
 
 class FileSourceOptions(RoleOptions):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import field_validator
 
@@ -139,6 +139,15 @@ class SqlConfig(SqlSinkOptions, ServiceConfig):
             # Opening it tells what is the matter.
             return True
 
+    def paths(self) -> Iterator[tuple[str, str]]:
+        """The file of SQLite; a path in its own URI syntax can lead anywhere."""
+        url = self.url.reveal()
+        if is_reference(url) or dialect_of(url) is not Dialect.SQLITE:
+            return
+        path = sqlite_path(url)
+        if path is not None:
+            yield "url", "/" if path.startswith("file:") else path
+
     def shown(self) -> dict[str, Any]:
         """The URL without user, password and parameters: where the data is may be seen."""
         text = self.url.reveal()
@@ -159,7 +168,7 @@ def location(url: str) -> str:
 
 def sqlite_path(url: str) -> str | None:
     """The file of a SQLite URL; None: it lives in memory."""
-    path = url.partition("://")[2].partition("?")[0].removeprefix("/")
+    path = unquote(url.partition("://")[2].partition("?")[0].removeprefix("/"))
     return None if path in {"", ":memory:"} else path
 
 

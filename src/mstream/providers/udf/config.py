@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mstream.domain.service import RoleOptions, ServiceConfig
-from mstream.foundation.secrets import MASK
+from mstream.foundation.secrets import MASK, is_reference
 
 _VERSION_DIGITS: Final = 12
 
@@ -53,6 +53,10 @@ class UdfConfig(ServiceConfig):
         """Scripts by their names: what stands in them may be as secret as any password."""
         names = [{"filename": each.filename, "content": MASK} for each in self.sources or ()]
         return {**super().shown(), **({"sources": names} if self.sources is not None else {})}
+
+    def script_folder(self) -> str | None:
+        """Also of what only the file may define: nobody else is to write there."""
+        return None if is_reference(self.script_path) else self.script_path
 
     def script_version(self) -> str | None:
         """The same for the same engine and texts, whatever their order; None: they stand in files alone."""

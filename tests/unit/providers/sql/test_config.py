@@ -102,6 +102,7 @@ def test_a_link_to_a_file_is_the_same_database(tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "real.db")
 
     assert identity(f"sqlite:///{tmp_path}/link.db") == identity(f"sqlite:///{tmp_path}/real.db")
+    assert identity(f"sqlite:///{tmp_path}/%72eal.db") == identity(f"sqlite:///{tmp_path}/real.db")
 
 
 @pytest.mark.parametrize(
