@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -18,6 +19,8 @@ from mstream.ports.documents import ABSENT, Collection, Revision, Stored
 from mstream.stores.strays import Strays
 
 _PAGE: Final = 1000
+#: Reading so many takes a few milliseconds; the loop is free between them.
+_AT_ONCE: Final = 50
 #: The names under which the last four parts of a phase were known to v0.47.
 _PHASES: Final = {"running": Phase.RUNNING, "stopped": Phase.STOPPED, "failed": Phase.FAILED}
 _KNOWN: Final = frozenset(
@@ -89,7 +92,9 @@ class JobStore:
         after = ""
         while True:
             page = await self._documents.scan(after=after, limit=_PAGE)
-            for each in page:
+            for number, each in enumerate(page):
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
                 try:
                     jobs.append(StoredJob(job=_read(each), revision=each.revision))
                 except DocumentDamaged as error:
