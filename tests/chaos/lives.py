@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import multiprocessing
@@ -101,7 +102,8 @@ class Life:
     def kill(self) -> None:
         """SIGKILL; returns when it is gone."""
         if self.code is None:
-            os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
         self.ended()
 
     def terminate(self) -> None:
@@ -121,7 +123,7 @@ class Life:
         return not self.was_killed
 
     def ask(self, method: str, *path: str, who: str = "harness", body: Any = None, wait: float = 0) -> tuple[int, Any]:
-        """Status and answer. Raises OSError or HTTPException when it dies meanwhile."""
+        """Status and answer. Raises OSError or HTTPException when it is killed meanwhile, Ended when it ends."""
         target = "/" + "/".join(quote(each, safe="") for each in path) + (f"?wait={wait:g}" if wait else "")
         host = self.address().removeprefix("http://")
         connection = http.client.HTTPConnection(host, timeout=PATIENCE)
@@ -130,6 +132,13 @@ class Life:
             connection.request(method, target, None if body is None else json.dumps(body), dict(headers))
             response = connection.getresponse()
             return response.status, json.loads(response.read() or b"null")
+        except (OSError, http.client.HTTPException):
+            if self.code is not None and not self.was_killed:
+                message = (
+                    f"it ended by itself with {self.code} while it was asked {method} {target}:\n{self.log[-3000:]}"
+                )
+                raise Ended(message) from None
+            raise
         finally:
             connection.close()
 

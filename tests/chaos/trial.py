@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import random
 import shutil
 import tempfile
@@ -178,11 +179,8 @@ class Trial:
                 life.ready()
             self._killed(world, phase, life, "at random", kill.whom if kill.whom == "both" else "owner")
             return False
-        if fell := not life.ready():
-            self._killed(world, phase, life, _moment(kill))
-        else:
-            world.verify(life)
-            self._killed(world, phase, life, "at rest")
+        fell = not life.ready() or not _verified(world, life)
+        self._killed(world, phase, life, _moment(kill) if fell else "at rest")
         return fell
 
     def _deed(self, phase: str, kill: Kill) -> bool:
@@ -290,6 +288,17 @@ class Trial:
     def _begin_anew(self) -> None:
         self._world = self._latest = self._made()
         self._actions = Actions(self._world, self._dice)
+
+
+def _verified(world: World, life: Life) -> bool:
+    """Raises Violated; False: its write came after it was ready, and it was killed while it was looked at."""
+    try:
+        world.verify(life)
+    except (AssertionError, OSError, http.client.HTTPException):
+        if life.was_killed:
+            return False
+        raise
+    return True
 
 
 def _moment(kill: Kill) -> str:
