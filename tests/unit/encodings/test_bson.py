@@ -3,6 +3,7 @@
 import datetime as dt
 import decimal
 import pickle
+import sys
 import uuid
 from typing import Any
 
@@ -11,13 +12,14 @@ import pytest
 from bson import DBRef, Decimal128, Int64, ObjectId
 from bson.datetime_ms import DatetimeMS
 
-from mstream.domain.batch import Encoding
-from mstream.encodings import codec_for
+from mstream.domain.batch import Encoding, JsonMode
+from mstream.encodings import codec_for, conversion_between
 from mstream.encodings.bson_values import DbPointer, OddRegex, Symbol, Undefined
-from mstream.errors import DecodeError, EncodeError
+from mstream.errors import DecodeError, EncodeError, ProviderUnavailable
 from tests.unit.encodings.bson_examples import BROKEN, NAMES, OID, TYPES, framed, nested, string
 
 CODEC = codec_for(Encoding.BSON)
+BOTH = (Encoding.BSON, Encoding.JSON)
 SECRET = "s3cr3t-c0ntent"
 FINE = bson.encode({"fine": 1})
 
@@ -182,6 +184,15 @@ def test_documents_nested_too_deeply_are_refused(levels: int, kind: bytes) -> No
 def test_a_tombstone_stays_one() -> None:
     assert CODEC.decode([FINE, None]) == ([{"fine": 1}, None], [])
     assert CODEC.encode([{"fine": 1}, None]) == ([FINE, None], [])
+
+
+def test_without_its_package_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bson", None)
+
+    for used in (lambda: codec_for(Encoding.BSON), lambda: conversion_between(*BOTH, JsonMode.FLAT)):
+        with pytest.raises(ProviderUnavailable, match=r"'bson' needs .* pip install 'mstream\[mongodb\]'"):
+            used()
+    assert codec_for(Encoding.JSON).encode([{}]) == ([b"{}"], ())
 
 
 def test_nothing_gives_nothing() -> None:
