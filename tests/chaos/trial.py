@@ -215,6 +215,8 @@ class Trial:
         for number in range(self._dice.randint(1, _WORKERS)):
             if number:
                 world.shot(life, kill, self._dice)
+            if life.code is not None:
+                return  # no worker was there: the owner was shot
             self._tally.count(phase, "at random", "worker", None)
             world.await_running(life)
         world.look()
