@@ -34,6 +34,7 @@ from mstream.control.vault import Vault, open_vault
 from mstream.control.wiring import Lookup
 from mstream.domain.lease import Identity, Tenure
 from mstream.domain.service import ServiceConfig
+from mstream.errors import StoreOwned
 from mstream.foundation.clock import Clock, SystemClock
 from mstream.foundation.locks import FileLock
 from mstream.foundation.processes import this_process
@@ -113,16 +114,21 @@ class Estate:
         if system is None or place is None:
             return NoLease()
         path = lock_path(found.databases[place.service_name])
-        return await acquire(
-            system,
-            identity,
-            clock=self.clock,
-            lease_sec=self.file.system.instance.lease_sec,
-            on_conflict=on_conflict or self.file.system.instance.on_conflict,
-            lock=FileLock(path) if path else None,
-            highest_epoch=lambda: highest_epoch(found),
-            random=self.random,
-        )
+        try:
+            return await acquire(
+                system,
+                identity,
+                clock=self.clock,
+                lease_sec=self.file.system.instance.lease_sec,
+                on_conflict=on_conflict or self.file.system.instance.on_conflict,
+                lock=FileLock(path) if path else None,
+                highest_epoch=lambda: highest_epoch(found),
+                random=self.random,
+            )
+        except StoreOwned as error:
+            if on_conflict is not None:
+                raise
+            raise StoreOwned(f'{error}, or set [system.instance] on_conflict = "wait"') from None
 
     def identity(self, address: str = "") -> Identity:
         """This process, as others are to know it."""

@@ -15,7 +15,7 @@ from mstream.bootstrap.apply import apply as carried_out
 from mstream.bootstrap.estate import Estate
 from mstream.bootstrap.running_owner import RunningOwner, operator, running
 from mstream.bootstrap.survey import Lookout
-from mstream.cli.arguments import ConfigOption, FileArgument, UrlOption
+from mstream.cli.arguments import ConfigOption, FileArgument, UrlOption, tell
 from mstream.cli.loading import loaded
 from mstream.cli.plan import lines
 from mstream.config.document import ConfigFile
@@ -68,16 +68,16 @@ class _Command:
     async def planned(self) -> Mapping[str, Any]:
         """What would be done; nothing is written."""
         lookout = Lookout(self._file, CATALOG, os.environ)
-        if owner := await running(None if self._url else await lookout.owner(), self._url):
+        if owner := await running(None if self._url else await lookout.owner(), self._url, tell=tell):
             return await self._asked(owner, dry_run=True)
         return to_document(await lookout.applied(prune=self._prune))
 
     async def done(self, expect: str) -> Mapping[str, Any]:
         """What was done, if it is the plan with this hash."""
-        if self._url and (owner := await running(None, self._url)):
+        if self._url and (owner := await running(None, self._url, tell=tell)):
             return await self._asked(owner, plan=expect)
         async with self._estate.found() as found:
-            if owner := await running(await self._estate.owner(found)):
+            if owner := await running(await self._estate.owner(found), tell=tell):
                 return await self._asked(owner, plan=expect)
             async with self._estate.owned(found) as lease:
                 done = await carried_out(self._estate, found, lease, by=operator(), prune=self._prune, expect=expect)

@@ -25,6 +25,11 @@ UrlOption = Annotated[
 ]
 
 
+def tell(text: str) -> None:
+    """To whoever waits, without a trace in what the command prints."""
+    typer.echo(text, err=True)
+
+
 def chosen_file(file: Path | None, config: Path | None) -> Path:
     """The file that is meant; raises UsageError when two are named."""
     if file is not None and config is not None and file != config:

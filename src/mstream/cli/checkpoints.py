@@ -13,7 +13,7 @@ import typer
 
 from mstream.bootstrap.checkpoints import CheckpointRoom
 from mstream.bootstrap.running_owner import operator, running
-from mstream.cli.arguments import ConfigOption, UrlOption
+from mstream.cli.arguments import ConfigOption, UrlOption, tell
 from mstream.cli.exits import Exit
 from mstream.cli.loading import loaded
 from mstream.control.checkpoints import to_document
@@ -118,7 +118,7 @@ async def _places(room: CheckpointRoom, name: str) -> list[Waypoint]:
 
 async def _reset(room: CheckpointRoom, name: str, target: Target, url: str | None) -> Mapping[str, Any]:
     """By the owner that runs, or without one as the owner."""
-    if owner := await running(None if url else await room.owner(), url):
+    if owner := await running(None if url else await room.owner(), url, tell=tell):
         body = to_body(target)
         answer = await owner.ask("PUT" if body else "DELETE", "jobs", name, "checkpoints", body=body or None)
         place: Mapping[str, Any] = answer["item"]

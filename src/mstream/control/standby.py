@@ -129,7 +129,7 @@ class Standby:
         self._unlock()
         owner = stored.tenure.owner
         if on_conflict == "exit" and self._is_live():
-            message = f'the store is owned by {owner}; end it first, or set [system.instance] on_conflict = "wait"'
+            message = f"the store is owned by {owner}; end it first"
             raise StoreOwned(message)
         self._tell(stored.tenure.identity.instance, "lease_waited_for", owner=owner, on_conflict=on_conflict)
         return None
