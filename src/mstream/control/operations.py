@@ -19,7 +19,7 @@ from mstream.domain.audit import Actor, AuditEntry
 from mstream.domain.history import RunEntry
 from mstream.domain.plan import Action, JobAction, Plan
 from mstream.domain.reset import Target
-from mstream.errors import Conflict, NotFound, PlanStale, Unavailable
+from mstream.errors import Conflict, NotFound, PlanStale, RevisionConflict, Unavailable
 from mstream.ports.documents import Revision
 from mstream.ports.provider import Catalog
 
@@ -53,6 +53,8 @@ class Operations:
         self._read_file = read_file
         self._startup: Startup | None = None
         self._checkpoints: Checkpoints | None = None
+        #: One file is applied at a time.
+        self._applying = asyncio.Lock()
 
     def open(self, startup: Startup, checkpoints: Checkpoints | None) -> None:
         """The store is ours from now on."""
@@ -90,8 +92,13 @@ class Operations:
     ) -> Applied:
         """Bring the file's definitions over; intents stay. `expect`: the hash of the plan that was shown.
 
-        Raises PlanStale when another plan would be carried out, ConfigError, StoreError.
+        Raises PlanStale when another plan would be carried out, or when a job was changed before its turn came;
+        ConfigError, StoreError.
         """
+        async with self._applying:
+            return await self._apply_now(by=by, dry_run=dry_run, prune=prune, expect=expect)
+
+    async def _apply_now(self, *, by: Actor, dry_run: bool, prune: bool, expect: str | None) -> Applied:
         startup = self._opened()
         file = await asyncio.to_thread(self._read_file)
         survey = await startup.survey(file)
@@ -169,8 +176,13 @@ class Operations:
                     await self.manager.remove(action.job, by=by)
                 await self.manager.create(spec, by=by, origin="file")
             case Action.REPLACE if spec is not None:
-                await self.manager.replace(action.job, spec, by=by)
+                try:
+                    await self.manager.replace(action.job, spec, by=by, expect=_planned(action))
+                except RevisionConflict:
+                    raise _overtaken(action) from None
             case Action.REMOVE:
+                if _planned(action) not in {None, self.manager.view(action.job).revision}:
+                    raise _overtaken(action)
                 await self.manager.stop(action.job, by=by, wait_sec=_LONGEST_DRAIN)
                 await self.manager.remove(action.job, by=by)
             case _:
@@ -188,3 +200,17 @@ class Operations:
             message = "not ready: the stores are not open yet"
             raise Unavailable(message)
         return self._startup
+
+
+def _planned(action: JobAction) -> Revision | None:
+    """Of the definition that the plan was made of; None: v0.47 has left it."""
+    change = action.stored.last_change if action.stored else None
+    return change.revision if change else None
+
+
+def _overtaken(action: JobAction) -> PlanStale:
+    message = (
+        f"job {action.job!r} was changed while the plan was carried out, and is left as it is; the steps before it"
+        " are done: look at the plan again, and apply what is left"
+    )
+    return PlanStale(message)
