@@ -12,7 +12,7 @@ from mstream.config.document import ConfigFile
 from mstream.config.system import RESOURCES, Place
 from mstream.control.vault import Shelf
 from mstream.domain.service import ServiceConfig
-from mstream.errors import ProviderUnavailable
+from mstream.errors import MstreamError, ProviderUnavailable
 from mstream.ports.documents import Collection, Document, DocumentStore
 from mstream.ports.exclusive import Exclusive
 from mstream.ports.provider import Catalog, provider_named
@@ -80,8 +80,13 @@ async def connected(
         raise ProviderUnavailable(message)
     resolved = config.with_references_resolved(environ)
     async with AsyncExitStack() as attempt:
-        database = provider.documents(await attempt.enter_async_context(provider.connect(resolved)))
-        await database.ping()
+        try:
+            database = provider.documents(await attempt.enter_async_context(provider.connect(resolved)))
+            await database.ping()
+        except MstreamError as error:
+            # The name alone says little of a service that stands nowhere, as that of [system] state.
+            where = config.whereabouts()
+            raise type(error)(f"{error} ({where})" if where else str(error)) from error
         stack.push_async_exit(attempt.pop_all())
         return database
 

@@ -62,7 +62,10 @@ async def take(
 
 @asynccontextmanager
 async def _read(estate: Estate) -> AsyncIterator[tuple[Opened, list[tuple[ServiceConfig, str]]]]:
-    """Stores to read, and their services. Raises KeyUnusable, Conflict when one of these cannot be used."""
+    """Stores to read, and their services. Raises KeyUnusable, Conflict when there are none or one cannot be used."""
+    if not any(estate.file.system.place(each) for each in ("job_lifecycle", "service_lifecycle", "checkpoints")):
+        message = "the file names no store: nothing is kept that could be exported; set [system] state"
+        raise Conflict(message)
     async with Lookout(estate.file, estate.catalog, estate.environ).holdings() as (found, kept, refusal):
         if refusal is not None:
             raise KeyUnusable(refusal)

@@ -13,6 +13,7 @@ import typer
 
 from mstream.cli.arguments import ConfigOption, FileArgument, chosen_file
 from mstream.cli.exits import Exit
+from mstream.cli.wording import counted
 from mstream.config.document import file_model
 from mstream.config.file import Loaded, load
 from mstream.config.problems import Problem, Severity
@@ -87,4 +88,4 @@ def _summary(path: Path, loaded: Loaded) -> str:
     errors = sum(each.severity is Severity.ERROR for each in loaded.problems)
     warnings = len(loaded.problems) - errors
     verdict = "valid" if loaded.is_valid else "not valid"
-    return f"{path} is {verdict}: {errors} error(s), {warnings} warning(s)"
+    return f"{path} is {verdict}: {counted(errors, 'error')}, {counted(warnings, 'warning')}"

@@ -50,6 +50,8 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # 
     else:
         for each in found:
             typer.echo(f"{each.job}  {_line(to_document(waypoint(each)))}")
+        if not found and not damaged:
+            tell("there are no checkpoints: no job has saved where it stands yet")
         for broken in damaged:
             typer.echo(f"cannot be used and stays as it is: {broken.reason}", err=True)
     if damaged:

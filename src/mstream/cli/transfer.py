@@ -20,6 +20,7 @@ from mstream.bootstrap.transfer import export as exported
 from mstream.bootstrap.transfer import export_for_v047, take
 from mstream.cli.arguments import ConfigOption
 from mstream.cli.loading import loaded
+from mstream.cli.wording import counted
 from mstream.control.transfer import questions
 from mstream.errors import ConfigError, MstreamError, UsageError
 from mstream.foundation.tagged_json import from_text, to_text
@@ -71,9 +72,9 @@ def export(
         return
     bundle = asyncio.run(exported(estate, encrypt_to=encrypt_to))
     _write(file, to_text(bundle) + "\n")
-    counts = ", ".join(f"{len(bundle[each])} {each}" for each in ("jobs", "services", "checkpoints"))
+    counts = ", ".join(counted(len(bundle[f"{each}s"]), each) for each in ("job", "service", "checkpoint"))
     asked = questions(bundle)
-    more = f"; an import will ask for {len(asked)} secrets" if asked else ""
+    more = f"; an import will ask for {counted(len(asked), 'secret')}" if asked else ""
     typer.echo(f"exported {counts}{more}", err=True)
     for each in bundle["damaged"]:
         typer.echo(f"job {each!r} cannot be used, and is exported as it stands", err=True)
@@ -109,7 +110,7 @@ def import_(
     if as_json:
         print(json.dumps(count))
     else:
-        typer.echo("imported " + ", ".join(f"{number} {what}" for what, number in count.items()))
+        typer.echo("imported " + ", ".join(counted(number, what.removesuffix("s")) for what, number in count.items()))
 
 
 def _estate(config: Path | None) -> Estate:

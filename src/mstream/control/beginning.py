@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mstream.domain.checkpoint import Begin, Checkpoint
 from mstream.domain.connector import ConnectorSpec, SourceRef
-from mstream.domain.reset import Target, ToBegin, described
+from mstream.domain.reset import Target, ToBegin, ToPositions, described
 from mstream.domain.service import ServiceConfig
 from mstream.errors import UsageError
 from mstream.ports.provider import Catalog, provider_named
@@ -21,9 +21,17 @@ def begun(connector: ConnectorSpec, checkpoint: Checkpoint, config: ServiceConfi
 
 def require_begin(connector: ConnectorSpec, to: Target, config: ServiceConfig, catalog: Catalog) -> None:
     """Raises UsageError when the connector's source cannot be put there."""
+    role = provider_named(catalog, config.provider).source
+    if isinstance(to, ToPositions) and role is not None:
+        for lane, position in to.positions.items():
+            if why := role.refuses(lane, position):
+                message = (
+                    f"job {connector.name!r}: a source of provider {config.provider!r} has no such position in lane"
+                    f" {lane!r}: {why}"
+                )
+                raise UsageError(message)
     if not isinstance(to, ToBegin) or to.begin is Begin.CONFIGURED:
         return
-    role = provider_named(catalog, config.provider).source
     if role is None or to.begin not in role.begins:
         message = (
             f"job {connector.name!r}: a source of provider {config.provider!r} cannot be put {described(to)};"

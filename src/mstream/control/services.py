@@ -220,7 +220,16 @@ class ServiceRegistry:
     def require_room(self, definitions: Sequence[tuple[ServiceConfig, str]], *, overwrite: bool = False) -> None:
         """Raises Conflict where `take_in` would have to change what is there, or has nowhere to keep it."""
         new = [config.name for config, _ in definitions if not self._has(config)]
-        others = [each for each in new if each in self._stored or each in self._of_file]
+        ours = [each for each in new if each in self._of_file]
+        if ours and not overwrite:
+            message = (
+                f"the file has services of these names, they differ from the export's, and the file wins at every"
+                f" start: {', '.join(map(repr, ours))}; make them equal, take them out of the file, or import the rest"
+                " with --overwrite"
+            )
+            raise Conflict(message)
+        new = [each for each in new if each not in ours]
+        others = [each for each in new if each in self._stored]
         if others and not overwrite:
             message = f"there are services of these names already, and they differ: {', '.join(map(repr, others))}"
             raise Conflict(message)
@@ -233,11 +242,16 @@ class ServiceRegistry:
     ) -> int:
         """Store definitions that come from another store, with their origins; how many are new here.
 
-        What is there and the same is left alone. Raises Conflict as `require_room`; nothing was written then.
+        What is there and the same is left alone, and so is what the file names. Raises Conflict as `require_room`;
+        nothing was written then.
         """
         self._opened()
         self.require_room(definitions, overwrite=overwrite)
-        new = [(config, origin) for config, origin in definitions if not self._has(config)]
+        new = [
+            (config, origin)
+            for config, origin in definitions
+            if config.name not in self._of_file and not self._has(config)
+        ]
         for config, origin in new:
             before = await self._standing(config.name)
             change = self._change("import", by, before.revision if before else "")

@@ -57,6 +57,10 @@ class ServiceConfig(BaseModel):
         """Where on this machine's disk it may write: the field that says so, and the path; not for references."""
         return iter(())
 
+    def whereabouts(self) -> str:
+        """Where it is, for messages, without anything that could be secret; "": nothing can be said."""
+        return ""
+
     def script_folder(self) -> str | None:
         """The folder whose files are run as code; None: it has none."""
         return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from mstream.domain.batch import Encoding
-from mstream.domain.checkpoint import Begin
+from mstream.domain.checkpoint import Begin, Lane
 from mstream.domain.connector import MiddlewareRef, Ref, SinkRef, SourceRef
 from mstream.domain.service import RoleOptions, ServiceConfig
 from mstream.errors import ProviderUnavailable
@@ -37,6 +37,8 @@ class SourceRole(Generic[C, L]):
     replays: bool = True
     #: The options with which it begins there, where it has no position; a place that it cannot begin at is missing.
     begins: Mapping[Begin, Mapping[str, Any]] = field(default_factory=dict)
+    #: Why this cannot be a stored position of that lane, as far as its shape tells; None: it can.
+    refuses: Callable[[Lane, Any], str | None] = lambda lane, position: None
     #: It can come to an end at the head of a moment (`ports.roles.Finite`).
     finite: bool = False
     #: How its payloads come when the ref does not say.

@@ -48,6 +48,9 @@ sinks = [{ service_name = "files", resource = "orders.jsonl" }]
 
 Show = Callable[[], Any]
 
+#: A position as the file source writes it.
+PLACE = {"in.jsonl": {"file": "1:2:0:", "offset": 3}}
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -191,7 +194,7 @@ def test_a_job_without_a_checkpoint_is_named(capsys: pytest.CaptureFixture[str])
         ([], {}, None),
         (["--to-beginning"], {}, "beginning"),
         (["--to-now"], {}, "now"),
-        (["--to-position", '{"in.jsonl": {"offset": 3}}'], {"in.jsonl": {"offset": 3}}, None),
+        (["--to-position", json.dumps(PLACE)], PLACE, None),
     ],
 )
 def test_a_job_is_put_elsewhere(shown: Show, options: list[str], positions: dict[str, Any], begin: str | None) -> None:
@@ -265,6 +268,10 @@ def test_a_damaged_checkpoint_is_mended_by_a_reset(shown: Show) -> None:
     [
         (["copy", "--yes", "--to-now", "--to-beginning"], 2, "name one place"),
         (["copy", "--yes", "--to-position", "{"], 2, "not JSON"),
+        (["copy", "--yes", "--to-position", '{"in.jsonl": {"offset": 3}}'], 2, "no such position in lane 'in.jsonl'"),
+        (["copy", "--yes", "--to-position", '{"in.jsonl": 3}'], 2, "as `checkpoints show` has it"),
+        (["copy", "--yes", "--to-position", '{"": {"file": "1:2:0:", "offset": 3}}'], 2, "in lane ''"),
+        (["copy", "--yes", "--to-position", '{"a": {"file": "1:2:0:", "offset": -3}}'], 2, "in lane 'a'"),
         (["capture", "--yes", "--to-now"], 2, "provider 'sql' cannot be put to now"),
         (["copy", "--yes", "--to-entry", "99"], 1, "no entry 99"),
         (["copi", "--yes"], 1, "no job 'copi'"),
@@ -281,6 +288,23 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(
     assert why in capsys.readouterr().err
     main(["checkpoints", "show", "copy"])
     assert '{"in.jsonl": 1}' in capsys.readouterr().out
+
+
+def test_where_nothing_stands_yet_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["checkpoints", "list"]) == 0
+    printed = capsys.readouterr()
+    assert (printed.out, "no checkpoints" in printed.err) == ("", True)
+
+    assert main(["checkpoints", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"checkpoints": [], "damaged": []}
+
+
+def test_a_store_that_does_not_open_is_named_by_its_place(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "m.db").write_text("no database" * 100)
+
+    assert main(["checkpoints", "list"]) == 1
+
+    assert "(./m.db)" in capsys.readouterr().err
 
 
 def test_without_a_store_there_is_nothing_to_show(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

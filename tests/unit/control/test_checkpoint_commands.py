@@ -76,11 +76,12 @@ async def test_a_reset_writes_in_the_epoch_of_the_owner_and_is_kept_with_who_and
     desk = Desk()
     await desk.saved(7)
 
-    checkpoint = await desk.checkpoints.reset(SPEC, ToPositions(positions={"": 1}), by=ANNA, reason="twice")
+    there = {"in.jsonl": {"file": "1:2:0:", "offset": 3}}
+    checkpoint = await desk.checkpoints.reset(SPEC, ToPositions(positions=there), by=ANNA, reason="twice")
 
     place = (await desk.checkpoints.of("copy"))[0]
     (entry,) = await desk.audit.of(Subject.JOB, "copy")
-    assert (checkpoint.epoch, checkpoint.positions) == (3, {"": 1})
+    assert (checkpoint.epoch, checkpoint.positions) == (3, there)
     assert (place.by, place.reason) == (ANNA, "twice")
     assert (entry.change.verb, entry.change.by, entry.change.reason) == ("reset", ANNA, "twice")
     assert (entry.change.revision_before, entry.change.revision) == ("2.2", "3.3")

@@ -6,10 +6,10 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mstream.domain.batch import Encoding
-from mstream.domain.checkpoint import Begin
+from mstream.domain.checkpoint import Begin, Lane
 from mstream.domain.connector import SinkRef, SourceRef
 from mstream.ports.provider import Provider, SinkRole, SourceRole
 from mstream.ports.roles import Lanes, Resume, Sink, Source
@@ -50,6 +50,16 @@ def _fingerprint(config: FileConfig, ref: SourceRef, options: FileSourceOptions)
     return f"file:{os.path.normpath(config.path)}:{ref.resource}"
 
 
+def _refused(lane: Lane, position: Any) -> str | None:
+    from mstream.providers.file.identity import Stored  # noqa: PLC0415 - as above
+
+    try:
+        is_place = Stored.of(position).offset >= 0
+    except ValueError:
+        is_place = False
+    return None if lane and is_place else 'it takes {NAME: {"file": …, "offset": …}}, as `checkpoints show` has it'
+
+
 def _sink_problems(ref: SinkRef, options: FileSinkOptions) -> Sequence[tuple[str, str]]:
     if ref.output_encoding in _LINES:
         return ()
@@ -66,6 +76,7 @@ PROVIDER: Provider[FileConfig, Folder] = Provider(
         options=FileSourceOptions,
         begins={Begin.BEGINNING: {"start": "beginning"}, Begin.NOW: {"start": "end"}},
         encodings=_LINES,
+        refuses=_refused,
         finite=True,
     ),
     sink=SinkRole(open=_sink, options=FileSinkOptions, check=_sink_problems),

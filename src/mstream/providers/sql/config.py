@@ -139,6 +139,13 @@ class SqlConfig(SqlSinkOptions, ServiceConfig):
             # Opening it tells what is the matter.
             return True
 
+    def whereabouts(self) -> str:
+        """The file of SQLite as it was named, the URL of others without account and parameters."""
+        url = self.url.reveal()
+        if is_reference(url):
+            return url
+        return (dialect_of(url) is Dialect.SQLITE and sqlite_path(url)) or location(url)
+
     def paths(self) -> Iterator[tuple[str, str]]:
         """The file of SQLite; a path in its own URI syntax can lead anywhere."""
         url = self.url.reveal()
