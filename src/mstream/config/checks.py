@@ -7,6 +7,7 @@ misspelt key never hides a dangling name.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from mstream.config.encodings import Stage, arrival, encoding_findings, stage_of
@@ -120,10 +121,19 @@ class _Connector:
         path = (*self._path, "source")
         steps = [arrival(path, source, role.input_encoding), stage_of(path, source)]
         steps += [stage_of((*self._path, "middlewares", at), each) for at, each in entries(self._table, "middlewares")]
-        sinks = [stage_of((*self._path, "sinks", at), each) for at, each in entries(self._table, "sinks")]
+        sinks = [self._sink((*self._path, "sinks", at), each) for at, each in entries(self._table, "sinks")]
         understood: list[Stage] = [each for each in steps if each is not None]
         if len(understood) == len(steps):
-            yield from encoding_findings(understood, [each for each in sinks if each is not None])
+            yield from encoding_findings(understood, sinks)
+
+    def _sink(self, path: Path, table: Mapping[str, Any]) -> list[Stage]:
+        """What a sink is given, and what it makes of that by itself."""
+        given = stage_of(path, table)
+        if given is None:
+            return []
+        service = self._known.get(text_at(table, "service_name") or "")
+        role = service.provider.sink if service and service.provider else None
+        return [given] if role is None or role.keeps is None else [given, replace(given, encoding=role.keeps)]
 
     def _dead_letters(self) -> Iterator[Finding]:
         if self._table.get("on_error") != "dead_letter" or "dead_letters" in self._table:

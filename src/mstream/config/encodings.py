@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, Final
 
 from mstream.config.problems import Code, Finding, Path, warning
@@ -45,17 +45,17 @@ def arrival(path: Path, table: Mapping[str, Any], default: Encoding) -> Stage | 
     return Stage(path=(*path, "input_encoding"), encoding=Encoding(given)) if given in list(Encoding) else None
 
 
-def encoding_findings(steps: Sequence[Stage], sinks: Sequence[Stage]) -> Iterator[Finding]:
+def encoding_findings(steps: Sequence[Stage], sinks: Sequence[Sequence[Stage]]) -> Iterator[Finding]:
     """Of the encodings one after the other, and of what each sink makes of the last of them."""
     told = set()
-    for stage in (*steps, *sinks):
+    for stage in (*steps, *chain.from_iterable(sinks)):
         reason = reason_unavailable(stage.encoding)
         if reason and stage.encoding not in told:
             told.add(stage.encoding)
             yield warning(stage.path, Code.ENCODING_UNAVAILABLE, f"{reason}; without it the job will fail")
     yield from _lost(steps, told_from=0)
     for sink in sinks:
-        yield from _lost([*steps, sink], told_from=len(steps))
+        yield from _lost([*steps, *sink], told_from=len(steps))
 
 
 def _lost(stages: Sequence[Stage], *, told_from: int) -> Iterator[Finding]:

@@ -57,6 +57,8 @@ class SinkRole(Generic[C, L]):
     options: type[RoleOptions] = RoleOptions
     #: With this ref and these options, writing a record again changes nothing.
     idempotent: Callable[[SinkRef, Any], bool] = lambda ref, options: False
+    #: The encoding that it makes of whatever it is given; None: records stay as they come.
+    keeps: Encoding | None = None
     #: It has `write_with`.
     transactional: bool = False
     #: Problems between options that a single field cannot tell: a text for each, by option.

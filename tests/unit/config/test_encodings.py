@@ -61,9 +61,9 @@ BSON, JSON = ', output_encoding = "bson"', ', output_encoding = "json"'
         # It is the step that makes JSON whose mode counts.
         (chain(f'{JSON}, json_mode = "canonical"', JSON, BSON), []),
         (chain(JSON, f'{JSON}, json_mode = "canonical"', BSON), ["sinks[0].output_encoding"]),
-        # Types that are wanted as JSON are not lost without a word.
-        (chain(BSON, BSON, JSON), []),
-        (chain(JSON, JSON, JSON), []),
+        # A collection makes BSON of JSON by itself.
+        (chain(BSON, BSON, JSON), ["sinks[0].output_encoding"]),
+        (chain(JSON, JSON, JSON), ["sinks[0].output_encoding"]),
         (chain(BSON, BSON, ', output_encoding = "bosn"'), []),
     ],
 )
@@ -75,6 +75,15 @@ def test_what_was_json_from_the_start_loses_nothing(tmp_path: Path) -> None:
     connector = f"""\
 source = {{ service_name = "files", resource = "in.jsonl"{BSON} }}
 sinks = [{{ service_name = "db", resource = "b"{BSON} }}]
+"""
+
+    assert found(tmp_path, connector) == []
+
+
+def test_types_that_are_wanted_as_json_are_not_lost_without_a_word(tmp_path: Path) -> None:
+    connector = f"""\
+source = {{ service_name = "db", resource = "a"{BSON} }}
+sinks = [{{ service_name = "files", resource = "out.jsonl"{JSON} }}]
 """
 
     assert found(tmp_path, connector) == []

@@ -1,4 +1,4 @@
-"""PROVIDER: the mongodb descriptor; imports no driver. It can host stores; source and sink are described only."""
+"""PROVIDER: the mongodb descriptor; imports no driver. Stores and sinks; the source is described only."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from mstream.domain.connector import SinkRef, SourceRef
 from mstream.domain.service import RoleOptions
 from mstream.ports.documents import DocumentStore
 from mstream.ports.provider import Provider, SinkRole, SourceRole, not_built
+from mstream.ports.roles import Lanes, Resume, Sink, Source
 
-from .config import MongodbConfig, MongodbSinkOptions
+from .config import MongodbConfig, MongodbSinkOptions, check, is_idempotent, same_database
 
 if TYPE_CHECKING:
     from .service import MongodbService
@@ -32,16 +33,24 @@ def _documents(live: MongodbService) -> DocumentStore:
     return MongodbDocuments(live)
 
 
+def _sink(live: MongodbService, ref: SinkRef, options: MongodbSinkOptions) -> AbstractAsyncContextManager[Sink]:
+    from .sink import open_sink  # noqa: PLC0415 - the driver is loaded when it is needed
+
+    return open_sink(live, ref, options)
+
+
+def _source(
+    live: MongodbService, ref: SourceRef, options: Any, resume: Resume, lanes: Lanes
+) -> AbstractAsyncContextManager[Source]:
+    raise not_built("mongodb source")
+
+
 def _unbuilt(*_: Any) -> NoReturn:
-    raise not_built("mongodb")
+    raise not_built("mongodb schemas")
 
 
 def _fingerprint(config: MongodbConfig, ref: SourceRef, options: RoleOptions) -> str:
     return f"mongodb:{config.name}/{config.db_name}/{ref.resource}"
-
-
-def _idempotent(ref: SinkRef, options: MongodbSinkOptions) -> bool:
-    return options.write_mode == "replace"
 
 
 PROVIDER: Provider[MongodbConfig, MongodbService] = Provider(
@@ -49,15 +58,21 @@ PROVIDER: Provider[MongodbConfig, MongodbService] = Provider(
     config=MongodbConfig,
     connect=_connect,
     source=SourceRole(
-        open=_unbuilt,
+        open=_source,
         fingerprint=_fingerprint,
         input_encoding=Encoding.BSON,
         encodings=frozenset({Encoding.BSON}),
     ),
-    sink=SinkRole(open=_unbuilt, options=MongodbSinkOptions, idempotent=_idempotent),
+    sink=SinkRole(
+        open=_sink,
+        options=MongodbSinkOptions,
+        idempotent=is_idempotent,
+        transactional=True,
+        check=check,
+        keeps=Encoding.BSON,
+    ),
     documents=_documents,
     schemas=_unbuilt,
+    transactional_with=same_database,
     extra="mongodb",
-    # No job can use it yet; stores do not ask.
-    built=False,
 )

@@ -16,6 +16,7 @@ import pymongo
 from bson import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo import ReadPreference
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError, InvalidName, OperationFailure
 from pymongo.read_concern import ReadConcern
@@ -146,6 +147,19 @@ class MongodbCollection:
             await self._run(lambda: self._replace(key, fields, expect))
         return token
 
+    async def put_within(
+        self, session: AsyncClientSession, key: str, document: Document, *, expect: Revision, revision: Revision
+    ) -> None:
+        """The same in a transaction that somebody else commits. Raises what the driver does, and RevisionConflict."""
+        fields = await self._written(key, document, revision)
+        there = await self._newest(self._rows, key, session)
+        if expect != (ABSENT if there is None else there.revision):
+            raise self._conflict(key)
+        if there is None:
+            await self._rows.insert_one(RawBSONDocument(_encoded({"_id": key, **fields})), session=session)
+        elif not (await self._rows.replace_one(there.unchanged(), fields, session=session)).matched_count:
+            raise self._conflict(key)
+
     async def delete(self, key: str, *, expect: Revision | None = None) -> bool:
         """Remove; with `expect` only if that is still the revision."""
         return await self._run(lambda: self._delete(key, expect))
@@ -179,8 +193,8 @@ class MongodbCollection:
                 self._service.without_linearizable(f"the server refuses them with code {error.code}")
         return await self._newest(self._agreed, key)
 
-    async def _newest(self, rows: Rows, key: str) -> Found | None:
-        raw = await rows.find_one({self._key: key}, sort=[*_NEWEST_FIRST, ("_id", -1)])
+    async def _newest(self, rows: Rows, key: str, session: AsyncClientSession | None = None) -> Found | None:
+        raw = await rows.find_one({self._key: key}, sort=[*_NEWEST_FIRST, ("_id", -1)], session=session)
         return None if raw is None else found(bytes(raw.raw), self._key)
 
     async def _by_key(

@@ -7,7 +7,16 @@ from enum import Enum, auto
 from bson import errors as bson_errors
 from pymongo import errors
 
-from mstream.errors import RevisionConflict, StoreError, StoreUnreachable
+from mstream.errors import (
+    AccessDenied,
+    RevisionConflict,
+    ServiceError,
+    StorageFull,
+    StoreError,
+    StoreUnreachable,
+    Throttled,
+    Unreachable,
+)
 from mstream.foundation.secrets import redacted
 
 
@@ -16,6 +25,8 @@ class Fault(Enum):
 
     #: No answer, no primary, or too late an answer: what was sent may have been done.
     UNREACHABLE = auto()
+    #: Somebody else is at it; nothing was changed.
+    BUSY = auto()
     FULL = auto()
     DENIED = auto()
     #: The connection string, or an option in it.
@@ -72,13 +83,18 @@ FAILURES = (errors.PyMongoError, bson_errors.BSONError, OverflowError, UnicodeEn
 
 # Codes of the server; they say more than the class.
 _CODES = {
-    **dict.fromkeys((6, 7, 24, 50, 63, 64, 89, 91, 112, 133, 134, 150, 189, 202, 234), Fault.UNREACHABLE),
+    **dict.fromkeys((6, 7, 50, 63, 64, 89, 91, 133, 134, 150, 189, 202, 234), Fault.UNREACHABLE),
     **dict.fromkeys((262, 290, 291, 9001, 10058, 10107, 11600, 11602, 13388, 13435, 13436), Fault.UNREACHABLE),
+    **dict.fromkeys((24, 112, 225, 244, 251), Fault.BUSY),
     **dict.fromkeys((12501, 14031), Fault.FULL),
     **dict.fromkeys((11, 13, 18, 31, 33, 8000), Fault.DENIED),
+    **dict.fromkeys((79, 100), Fault.SETTINGS),
     **dict.fromkeys((11000, 11001, 12582), Fault.DUPLICATE),
-    **dict.fromkeys((2, 9, 52, 56, 57, 73, 121, 10334, 17280, 17419, 17420), Fault.VALUE),
+    **dict.fromkeys((2, 9, 22, 40, 52, 56, 57, 73, 121, 10334, 17280, 17419, 17420), Fault.VALUE),
 }
+
+#: Faults of a single record.
+OF_A_RECORD = frozenset({Fault.VALUE, Fault.DUPLICATE, Fault.OTHER})
 
 #: Failures of the way to a server: what they tell is not the server's own text.
 _SPEAKING = (errors.ConnectionFailure, OSError)
@@ -88,13 +104,22 @@ REFUSES_LINEARIZABLE = frozenset({2, 9, 72, 115, 123, 148, 238, 303})
 
 _ERRORS: dict[Fault, type[StoreError]] = {
     Fault.UNREACHABLE: StoreUnreachable,
+    Fault.BUSY: StoreUnreachable,
     Fault.FULL: StoreUnreachable,
     Fault.DUPLICATE: RevisionConflict,
+}
+_SERVICE_ERRORS: dict[Fault, type[ServiceError]] = {
+    Fault.UNREACHABLE: Unreachable,
+    Fault.BUSY: Throttled,
+    Fault.FULL: StorageFull,
+    Fault.DENIED: AccessDenied,
 }
 _ADVICE = {
     Fault.FULL: "make room on its disk",
     Fault.DENIED: "check user, password and authSource; the user needs the role readWrite on the database",
-    Fault.SETTINGS: "check the service's connection_string: mongodb://user:password@host:port/?option=value",
+    Fault.SETTINGS: (
+        "check the service's connection_string: mongodb://user:password@host:port/?option=value, and its write_concern"
+    ),
     Fault.VALUE: "the server does not take a name or a value in it",
 }
 
@@ -123,3 +148,8 @@ def told(error: BaseException) -> str:
 def store_error(error: BaseException, what: str) -> StoreError:
     """The error of a document store."""
     return _ERRORS.get(fault_of(error), StoreError)(f"{what}: {told(error)}")
+
+
+def service_error(error: BaseException, what: str) -> ServiceError:
+    """The error of a source or a sink."""
+    return _SERVICE_ERRORS.get(fault_of(error), ServiceError)(f"{what}: {told(error)}")
