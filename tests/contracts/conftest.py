@@ -12,8 +12,9 @@ from mstream.ports.documents import DocumentStore
 from tests.contracts.file_harness import FileSinkHarness, FileSourceHarness
 from tests.contracts.memory_harness import MemorySinkHarness, MemorySourceHarness
 from tests.contracts.middleware_harnesses import BatchScriptHarness, PlainHarness, ScriptHarness
+from tests.contracts.mongodb_harness import MongodbSinkHarness
 from tests.contracts.sql_harness import Place, SqlSinkHarness, on_mariadb, on_postgres, sqlite_in
-from tests.contracts.stores import STORES, opened
+from tests.contracts.stores import MONGODB_DATABASES, STORES, opened
 
 #: Each takes an empty folder of its own.
 SOURCES: dict[str, Callable[[Path], Any]] = {
@@ -29,12 +30,16 @@ DATABASES: dict[str, Place] = {"sqlite": sqlite_in, "postgres": on_postgres, "ma
 #: Tables of theirs: the settings of each kind.
 TABLES: dict[str, dict[str, Any]] = {"typed": {}, "json": {"columns": "json"}}
 SQL_SINKS = [f"sql {table} on {database}" for database in DATABASES for table in TABLES]
+#: Where sinks of the mongodb provider write, and where they can do so in transactions.
+MONGODB_SINKS = [f"mongodb on {each}" for each in MONGODB_DATABASES]
+MONGODB_TRANSACTIONS = [each for each in MONGODB_SINKS if "mongo-java" not in each]
 #: Ways of writing a row again without changing anything.
 BY_KEY: dict[str, dict[str, Any]] = {
     "upsert": {"write_mode": "upsert"},
     "replace": {"write_mode": "replace"},
     "insert": {"write_mode": "insert", "key_columns": ["_id"]},
 }
+BY_ID: dict[str, dict[str, Any]] = {each: {"write_mode": each} for each in ("insert", "replace", "upsert")}
 #: Of every provider with middlewares, and the one that the checks are made by.
 MIDDLEWARES: dict[str, Callable[[Path], Any]] = {
     "plain": PlainHarness,
@@ -42,13 +47,16 @@ MIDDLEWARES: dict[str, Callable[[Path], Any]] = {
     "udf, transform_batch": BatchScriptHarness,
 }
 #: Those whose sink commits a checkpoint with its records.
-TRANSACTIONAL = ["memory", *(each for each in SQL_SINKS if "typed" in each)]
+TRANSACTIONAL = ["memory", *(each for each in SQL_SINKS if "typed" in each), *MONGODB_TRANSACTIONS]
 
 
 def sink_of(kind: str, folder: Path, request: pytest.FixtureRequest, **settings: Any) -> Any:
     """The harness of that name."""
     if kind in SINKS:
         return SINKS[kind](folder)
+    if kind in MONGODB_SINKS:
+        database = request.getfixturevalue(MONGODB_DATABASES[kind.removeprefix("mongodb on ")])
+        return MongodbSinkHarness(database, **settings)
     _, table, _, database = kind.split()
     return SqlSinkHarness(DATABASES[database](folder, request), **TABLES[table], **settings)
 
@@ -59,17 +67,29 @@ def source_harness(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return SOURCES[request.param](tmp_path)
 
 
-@pytest.fixture(params=[*SINKS, *SQL_SINKS])
+@pytest.fixture(params=[*SINKS, *SQL_SINKS, *MONGODB_SINKS])
 def sink_harness(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Each sink that we ship."""
     return sink_of(request.param, tmp_path, request)
 
 
-@pytest.fixture(params=[(kind, mode) for kind in SQL_SINKS for mode in BY_KEY], ids=": ".join)
+@pytest.fixture(params=[*SINKS, *SQL_SINKS, *(each for each in MONGODB_SINKS if each != "mongodb on nx")])
+def capable_harness(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """The same without nx-27017, which takes most of a minute for 100,000 documents."""
+    return sink_of(request.param, tmp_path, request)
+
+
+@pytest.fixture(
+    params=[
+        *((kind, mode) for kind in SQL_SINKS for mode in BY_KEY),
+        *((kind, mode) for kind in MONGODB_SINKS for mode in BY_ID),
+    ],
+    ids=": ".join,
+)
 def keyed_harness(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Each sink that can write by key, each way."""
     kind, mode = request.param
-    return sink_of(kind, tmp_path, request, **BY_KEY[mode])
+    return sink_of(kind, tmp_path, request, **(BY_ID if kind in MONGODB_SINKS else BY_KEY)[mode])
 
 
 @pytest.fixture(params=MIDDLEWARES)

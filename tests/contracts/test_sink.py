@@ -42,5 +42,5 @@ async def test_a_sink_that_writes_by_key(check: Check, keyed_harness: Any) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("check", SLOW, ids=named)
-async def test_a_sink_with_much_to_carry(check: Check, sink_harness: Any) -> None:
-    await check(sink_harness)
+async def test_a_sink_with_much_to_carry(check: Check, capable_harness: Any) -> None:
+    await check(capable_harness)
