@@ -65,7 +65,11 @@ def service_findings(
         yield from _unset_references(path, table, environ)
     system = raw.get("system")
     allowed = not isinstance(system, dict) or system.get("allow_python_scripts") is not False
-    for service in known.values():
+    hosts, used = set(_named(system)), set(_named(raw.get("connectors")))
+    for name, service in known.items():
+        if name in hosts - used and service.provider is not None and service.provider.documents is not None:
+            # It keeps a store, which it can, and no job asks for more.
+            continue
         yield from _unavailable(service, allow_python_scripts=allowed)
 
 
@@ -84,6 +88,19 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
         yield ("system", "state"), state_table(state)
     for index, table in entries(raw, "services"):
         yield ("services", index), table
+
+
+def _named(value: object) -> Iterator[str]:
+    """The services that something in there names."""
+    match value:
+        case dict():
+            for key, each in value.items():
+                yield from [each] if key == "service_name" and isinstance(each, str) else _named(each)
+        case list():
+            for each in value:
+                yield from _named(each)
+        case _:
+            return
 
 
 def _unavailable(service: KnownService, *, allow_python_scripts: bool) -> Iterator[Finding]:

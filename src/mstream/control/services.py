@@ -423,14 +423,17 @@ class ServiceRegistry:
     def _view(self, name: str, naming: Mapping[str, Sequence[str]]) -> ServiceView:
         damaged = None if name in self._of_file else self._damaged.get(name)
         config = None if damaged else self.service(name)
+        used_by = sorted(naming.get(name, ()))
+        # What keeps a store alone need not do what jobs would ask of it.
+        reason = None if name in self._system and not used_by else self._unavailable(config)
         return view_of(
             name,
             config,
             self._stored.get(name),
             is_of_file=name in self._of_file,
             is_system=name in self._system,
-            used_by=sorted(naming.get(name, ())),
-            reason=damaged.reason if damaged else self._unavailable(config),
+            used_by=used_by,
+            reason=damaged.reason if damaged else reason,
         )
 
     def _unavailable(self, config: ServiceConfig | None) -> str | None:
