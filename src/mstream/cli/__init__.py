@@ -27,6 +27,7 @@ _MODULES: Final[Mapping[str, str]] = {
     "apply": "apply",
     "key": "key",
     "checkpoints": "checkpoints",
+    "services": "services",
     "export": "transfer",
     "import": "transfer",
 }

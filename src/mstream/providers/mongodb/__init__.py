@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -10,6 +11,7 @@ from mstream.domain.batch import Encoding
 from mstream.domain.connector import SinkRef, SourceRef
 from mstream.domain.service import RoleOptions
 from mstream.ports.documents import DocumentStore
+from mstream.ports.probe import ProbeStep
 from mstream.ports.provider import Provider, SinkRole, SourceRole, not_built
 from mstream.ports.roles import Lanes, Resume, Sink, Source
 
@@ -45,6 +47,14 @@ def _source(
     raise not_built("mongodb source")
 
 
+async def _probe(config: MongodbConfig) -> Sequence[ProbeStep]:
+    if find_spec("pymongo") is None:
+        raise not_built("mongodb", extra="mongodb")
+    from .probe import probe  # noqa: PLC0415 - the driver is loaded when it is needed
+
+    return await probe(config)
+
+
 def _unbuilt(*_: Any) -> NoReturn:
     raise not_built("mongodb schemas")
 
@@ -74,5 +84,6 @@ PROVIDER: Provider[MongodbConfig, MongodbService] = Provider(
     documents=_documents,
     schemas=_unbuilt,
     transactional_with=same_database,
+    probe=_probe,
     extra="mongodb",
 )

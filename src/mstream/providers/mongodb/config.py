@@ -33,6 +33,17 @@ class OnDelete(StrEnum):
     IGNORE = "ignore"
 
 
+class AuthMechanism(StrEnum):
+    """How a user proves who it is."""
+
+    SCRAM_SHA_256 = "SCRAM-SHA-256"
+    SCRAM_SHA_1 = "SCRAM-SHA-1"
+    X509 = "MONGODB-X509"
+    PLAIN = "PLAIN"
+    GSSAPI = "GSSAPI"
+    AWS = "MONGODB-AWS"
+
+
 class MongodbSinkOptions(RoleOptions):
     """How records are written to a collection."""
 
@@ -50,11 +61,35 @@ class MongodbSinkOptions(RoleOptions):
 class MongodbConfig(MongodbSinkOptions, ServiceConfig):
     """One database of a MongoDB deployment; defaults for its sinks may stand beside it."""
 
-    public: ClassVar[frozenset[str]] = ServiceConfig.public | {"db_name"} | frozenset(MongodbSinkOptions.model_fields)
+    public: ClassVar[frozenset[str]] = (
+        ServiceConfig.public
+        | frozenset(MongodbSinkOptions.model_fields)
+        | {"db_name", "auth_mechanism", "auth_source", "tls", "tls_ca_file", "tls_certificate_key_file", "replica_set"}
+        | {"max_pool_size", "min_pool_size", "connect_timeout_sec", "server_selection_timeout_sec"}
+    )
 
     provider: Literal["mongodb"] = "mongodb"
     connection_string: Secret
     db_name: str = Field(min_length=1)
+    # What follows may stand in the connection string instead; where both say something, the field counts.
+    username: str | None = None
+    password: Secret | None = None
+    auth_mechanism: AuthMechanism | None = None
+    #: The database that knows the user; `admin` where nothing says otherwise.
+    auth_source: str | None = None
+    tls: bool | None = None
+    #: File with the certificates of the authorities that are trusted; without it those of the system.
+    tls_ca_file: str | None = None
+    #: File with our own certificate and its key, and what opens the key.
+    tls_certificate_key_file: str | None = None
+    tls_certificate_key_password: Secret | None = None
+    replica_set: str | None = None
+    #: Connections to each server, at most, and at least.
+    max_pool_size: int | None = Field(default=None, ge=1)
+    min_pool_size: int | None = Field(default=None, ge=0)
+    connect_timeout_sec: float | None = Field(default=None, gt=0)
+    #: How long a server that can take a call is waited for.
+    server_selection_timeout_sec: float | None = Field(default=None, gt=0)
 
 
 def is_idempotent(ref: SinkRef, options: MongodbSinkOptions) -> bool:

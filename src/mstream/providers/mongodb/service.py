@@ -12,6 +12,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import InvalidURI, PyMongoError
 
 from mstream.errors import ServiceError
+from mstream.foundation.secrets import Secret
 from mstream.observability.logs import get_logger
 
 from .config import MongodbConfig
@@ -27,6 +28,26 @@ _SETTINGS = {
     "connectTimeoutMS": 10_000,
     "serverSelectionTimeoutMS": 10_000,
     "tz_aware": True,
+}
+
+
+#: Fields of a service, and what the driver calls them; of times, which it counts in milliseconds.
+_NAMES = {
+    "username": "username",
+    "password": "password",
+    "auth_mechanism": "authMechanism",
+    "auth_source": "authSource",
+    "tls": "tls",
+    "tls_ca_file": "tlsCAFile",
+    "tls_certificate_key_file": "tlsCertificateKeyFile",
+    "tls_certificate_key_password": "tlsCertificateKeyFilePassword",
+    "replica_set": "replicaSet",
+    "max_pool_size": "maxPoolSize",
+    "min_pool_size": "minPoolSize",
+}
+_TIMES = {
+    "connect_timeout_sec": "connectTimeoutMS",
+    "server_selection_timeout_sec": "serverSelectionTimeoutMS",
 }
 
 
@@ -75,8 +96,13 @@ async def connect(config: MongodbConfig) -> AsyncIterator[MongodbService]:
     """A client that has not spoken to the server yet. Raises ServiceError when the settings cannot be used."""
     try:
         _check_scheme(config)
-        client: AsyncMongoClient[Any] = AsyncMongoClient(config.connection_string.reveal(), **_missing(config))
-    except (PyMongoError, ValueError, TypeError, OSError) as error:
+        client: AsyncMongoClient[Any] = AsyncMongoClient(config.connection_string.reveal(), **client_settings(config))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        advice = "check tls_ca_file and tls_certificate_key_file, or what the connection_string names instead"
+        message = f"service {config.name!r} cannot be opened: a file that it names cannot be read ({reason}); {advice}"
+        raise ServiceError(message) from None
+    except (PyMongoError, ValueError, TypeError) as error:
         advice = "write its connection_string as mongodb://user:password@host:port/?option=value"
         message = f"service {config.name!r} cannot be opened: {type(error).__name__}; {advice}"
         raise ServiceError(message) from None
@@ -92,8 +118,17 @@ def _check_scheme(config: MongodbConfig) -> None:
         raise InvalidURI
 
 
-def _missing(config: MongodbConfig) -> dict[str, Any]:
-    """Our settings without those that the connection string has."""
+def client_settings(config: MongodbConfig) -> dict[str, Any]:
+    """The service's fields by the driver's names, and our own settings where the connection string says nothing."""
     given = config.connection_string.reveal().partition("?")[2].lower()
     names = {each.partition("=")[0] for each in given.split("&")}
-    return {name: value for name, value in _SETTINGS.items() if name.lower() not in names}
+    settings = {name: value for name, value in _SETTINGS.items() if name.lower() not in names}
+    for field_name, name in _NAMES.items():
+        value = getattr(config, field_name)
+        if value is not None:
+            settings[name] = value.reveal() if isinstance(value, Secret) else value
+    for field_name, name in _TIMES.items():
+        seconds = getattr(config, field_name)
+        if seconds is not None:
+            settings[name] = int(seconds * 1000)
+    return settings

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from mstream.domain.connector import SinkRef, SourceRef
 from mstream.ports.documents import DocumentStore
+from mstream.ports.probe import ProbeStep
 from mstream.ports.provider import Provider, SinkRole, SourceRole, not_built
 from mstream.ports.roles import Lanes, Resume, Sink, Source
 
@@ -34,6 +36,12 @@ def _documents(live: SqlService) -> DocumentStore:
     return SqlDocuments(live)
 
 
+async def _probe(config: SqlConfig) -> Sequence[ProbeStep]:
+    from .probe import probe  # noqa: PLC0415 - the driver is loaded when it is needed
+
+    return await probe(config)
+
+
 def _source(
     live: SqlService, ref: SourceRef, options: Any, resume: Resume, lanes: Lanes
 ) -> AbstractAsyncContextManager[Source]:
@@ -53,6 +61,7 @@ PROVIDER: Provider[SqlConfig, SqlService] = Provider(
     documents=_documents,
     transactional_with=same_database,
     unavailable=unavailable,
+    probe=_probe,
 )
 
 __all__ = ["PROVIDER"]
