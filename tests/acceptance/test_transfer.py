@@ -28,6 +28,8 @@ encryption_key_path = "the.key"
 startup_state = "keep"
 [system.runtime]
 kind = "inline"
+[system.api]
+allowed_paths = ["../data"]
 """
 SECRET = "pl4nted-s3cret"
 URL = f"mongodb://user:{SECRET}@host.example/"
@@ -151,7 +153,7 @@ def test_without_a_key_secrets_are_asked_for_and_references_do(
     with running(old) as (_, client):
         define(client, tmp_path / "data")
         assert main(["export", str(bundle)]) == 0
-    assert "ask for 1 secrets" in shown()[1]
+    assert "ask for 1 secret" in shown()[1]
     assert SECRET not in bundle.read_text()
     assert main(["export", str(bundle)]) == 2, "a file that is there stays"
 
