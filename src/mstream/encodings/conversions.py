@@ -99,8 +99,8 @@ class JsonToBson:
         return written(typed(document, self._mode))
 
 
-#: What only the exact way makes BSON of: markers, in escapes too, negative whole numbers, and numbers of many digits.
-_SPECIAL: Final = re.compile(rb'"\$|\\u|[:,\[\s]-[0-9]|[0-9]{19}')
+#: What only the exact way makes BSON of: markers, in escapes too, and negative whole numbers.
+_SPECIAL: Final = re.compile(rb'"\$|\\u|[:,\[\s]-[0-9]')
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 

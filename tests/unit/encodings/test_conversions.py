@@ -84,6 +84,10 @@ def test_flat_json_of_rare_values(name: str) -> None:
     assert value(name, JsonMode.FLAT) == FLAT[name]
 
 
+def test_an_infinity_under_a_very_long_name_is_found() -> None:
+    assert json.loads(spelled(NAMES["as long as a page"])) == {"n" * 5000: "Infinity", "a": None}
+
+
 def test_the_order_of_fields_is_kept() -> None:
     assert spelled(NAMES["_id is not first"]) == '{"a":1,"_id":2}'
     assert spelled(TYPES["dbref out of order"]) == f'{{"v":{{"x":1,"$id":"{OID}","$ref":"c"}}}}'
@@ -233,6 +237,7 @@ def test_texts_that_look_like_numbers_stay_texts(text: str) -> None:
         ({"v": dt.datetime(2026, 1, 1, 2, tzinfo=dt.timezone(dt.timedelta(hours=2)))}, "2026-01-01T00:00:00Z"),
         ({"v": dt.datetime(2026, 1, 1)}, "2026-01-01T00:00:00Z"),  # noqa: DTZ001 - that is the case
         ({"v": dt.datetime(2026, 1, 1, microsecond=1999, tzinfo=dt.UTC)}, "2026-01-01T00:00:00.001Z"),
+        ({"v": dt.datetime(2026, 1, 1, microsecond=999)}, "2026-01-01T00:00:00Z"),  # noqa: DTZ001 - the same
         ({"v": dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=2)))}, "0000-12-31T22:00:00Z"),
         ({"v": uuid.UUID(int=1)}, "00000000-0000-0000-0000-000000000001"),
     ],
@@ -258,6 +263,7 @@ def test_what_neither_has_is_refused_by_its_place(mode: JsonMode) -> None:
         ("-5", Int64(-5), -5),
         ("-2147483649", Int64(-2147483649), Int64(-2147483649)),
         ("-9223372036854775808", Int64(-(1 << 63)), Int64(-(1 << 63))),
+        (" -5", Int64(-5), -5),
         ("5", 5, 5),
         ("2147483648", Int64(1 << 31), Int64(1 << 31)),
         ("0.1000000000000000055511151231257827", 0.1, 0.1),

@@ -49,12 +49,16 @@ class DocumentSink(ScriptedSink):
         return ()
 
 
-def spec(output: str, *sinks: dict[str, Any], step: str | None = None, **keys: Any) -> ConnectorSpec:
-    """BSON in; `output` leaves the source."""
+def spec(
+    output: str, *sinks: dict[str, Any], step: str | None = None, mode: str | None = None, **keys: Any
+) -> ConnectorSpec:
+    """BSON in; `output` leaves the source; `mode`: of the source and of the step."""
+    source = {"service_name": "src", "resource": "in", "input_encoding": "bson", "output_encoding": output}
+    middleware = {"service_name": "mid", "resource": "step", "output_encoding": step, "json_mode": mode}
     table = {
         "name": "job",
-        "source": {"service_name": "src", "resource": "in", "input_encoding": "bson", "output_encoding": output},
-        "middlewares": [{"service_name": "mid", "resource": "step", "output_encoding": step}] if step else [],
+        "source": {**source, "json_mode": mode},
+        "middlewares": [middleware] if step else [],
         "sinks": [{"service_name": f"s{n}", "resource": "out", **each} for n, each in enumerate(sinks)],
         **keys,
     }
@@ -98,6 +102,27 @@ def test_each_sink_gets_its_encoding_in_its_mode(near: Near) -> None:
             b'{"n":{"$numberInt":"1"},"_id":%s,"big":{"$numberLong":"5"},"ratio":{"$numberDouble":"2.0"}}' % oid,
         ],
     ]
+
+
+def test_a_sink_of_the_same_encoding_gets_the_very_same_bytes_beside_another(near: Near) -> None:
+    same, _ = delivered(near, spec("bson", {"output_encoding": "bson"}, {}), ScriptedSink(), ScriptedSink())
+
+    assert same[0] is PAYLOAD
+
+
+@pytest.mark.parametrize(("output", "step"), [("json", "json"), ("bson", "json")])
+def test_the_step_that_makes_json_says_in_which_mode(near: Near, output: str, step: str) -> None:
+    connector = spec(output, {"output_encoding": "json", "json_mode": "flat"}, step=step, mode="canonical")
+
+    found = delivered(near, connector, ScriptedSink(), change=lambda document: [{"n": document["n"]}])
+
+    assert found == [[b'{"n":{"$numberInt":"1"}}']]
+
+
+def test_documents_of_a_step_reach_a_sink_of_documents_in_its_encoding(near: Near) -> None:
+    found = delivered(near, spec("bson", {}, step="bson"), DocumentSink(), change=lambda document: [document])
+
+    assert found == [[{"n": 1, "_id": str(OID), "big": 5, "ratio": 2.0}]]
 
 
 def test_a_sink_of_documents_gets_the_values_of_its_encoding(near: Near) -> None:
