@@ -47,9 +47,13 @@ def _source(
     raise not_built("mongodb source")
 
 
-async def _probe(config: MongodbConfig) -> Sequence[ProbeStep]:
+def _unavailable(config: MongodbConfig) -> str | None:
     if find_spec("pymongo") is None:
-        raise not_built("mongodb", extra="mongodb")
+        return "provider 'mongodb' needs a driver: pip install 'mstream[mongodb]'"
+    return None
+
+
+async def _probe(config: MongodbConfig) -> Sequence[ProbeStep]:
     from .probe import probe  # noqa: PLC0415 - the driver is loaded when it is needed
 
     return await probe(config)
@@ -84,6 +88,7 @@ PROVIDER: Provider[MongodbConfig, MongodbService] = Provider(
     documents=_documents,
     schemas=_unbuilt,
     transactional_with=same_database,
+    unavailable=_unavailable,
     probe=_probe,
     extra="mongodb",
 )

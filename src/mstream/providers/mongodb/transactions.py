@@ -86,8 +86,10 @@ class Transaction:
 
     def _told(self, error: PyMongoError) -> Exception:
         if _is_unknown(error):
+            code = getattr(error, "code", None)
+            told_as = type(error).__name__ if code is None else f"{type(error).__name__} {code}"
             message = (
-                f"{self._what}: the server knows no transactions ({told(error)}); delivery = 'effectively_once' with"
+                f"{self._what}: the server knows no transactions ({told_as}); delivery = 'effectively_once' with"
                 " write_mode = 'insert' needs a replica set; write by key instead (replace, upsert or merge)"
             )
             return GuaranteeUnavailable(message)
