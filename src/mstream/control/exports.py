@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from mstream.control.transfer import BOUND_TO, FORMAT, Holdings, every, is_job
 from mstream.control.withheld import with_questions
+from mstream.domain.batch import JsonMode
 from mstream.domain.service import ServiceConfig
 from mstream.errors import Conflict, StoreError
 from mstream.foundation.clock import Clock, timestamp
@@ -153,12 +154,13 @@ def _is_of_v047(config: ServiceConfig) -> bool:
 
 
 def _is_job_of_v047(document: Document, known: Mapping[str, ServiceConfig]) -> bool:
-    """Unknown fields are nothing to it; unknown providers and encodings are."""
+    """Unknown fields are nothing to it; unknown providers and encodings are, and JSON that is not flat."""
     pipeline = document["pipeline"]
     parts = [pipeline["source"], *(pipeline.get("middlewares") or ()), *pipeline["sinks"]]
     encodings = {each.get(key) or "json" for each in parts for key in ("input_encoding", "output_encoding")}
     services = [known.get(each["service_name"]) for each in parts]
-    return encodings <= _ENCODINGS_OF_V047 and all(each is None or _is_of_v047(each) for each in services)
+    is_flat = all(each.get("json_mode") in {None, JsonMode.FLAT} for each in parts)
+    return encodings <= _ENCODINGS_OF_V047 and is_flat and all(each is None or _is_of_v047(each) for each in services)
 
 
 def _extended(value: Any) -> Any:  # noqa: ANN401 - any value of a document
