@@ -26,6 +26,7 @@ _PAUSE: Final = 0.02
 _MOVING: Final = frozenset({"positions", "sequence", "saved_at", "updated_at", "cursor"})
 #: What v0.47 can read: it ends when it meets anything else.
 _PROVIDERS_OF_V047: Final = frozenset({"http", "kafka", "mongodb", "pubsub", "udf"})
+_MONGODB_OF_V047: Final = frozenset({"provider", "name", "connection_string", "db_name", "write_mode"})
 _ENCODINGS_OF_V047: Final = frozenset({"avro", "bson", "json"})
 
 
@@ -150,7 +151,18 @@ def _standing(stored: Stored) -> object:
 
 def _is_of_v047(config: ServiceConfig) -> bool:
     engine = getattr(config, "engine", None)
-    return config.provider in _PROVIDERS_OF_V047 and (engine is None or engine.kind == "rhai")
+    if config.provider not in _PROVIDERS_OF_V047 or (engine is not None and engine.kind != "rhai"):
+        return False
+    if config.provider != "mongodb":
+        return True
+    # What a field of ours says there, it would not know: it would log on without the user, or insert what is merged.
+    ours = {key: each for key, each in type(config).model_fields.items() if key not in _MONGODB_OF_V047}
+    is_plain = all(getattr(config, key) == each.default for key, each in ours.items())
+    return is_plain and _writes_as_v047(dict(config.settings()))
+
+
+def _writes_as_v047(settings: Mapping[str, Any]) -> bool:
+    return settings.get("write_mode") in {None, "insert", "replace"}
 
 
 def _is_job_of_v047(document: Document, known: Mapping[str, ServiceConfig]) -> bool:
@@ -159,7 +171,7 @@ def _is_job_of_v047(document: Document, known: Mapping[str, ServiceConfig]) -> b
     parts = [pipeline["source"], *(pipeline.get("middlewares") or ()), *pipeline["sinks"]]
     encodings = {each.get(key) or "json" for each in parts for key in ("input_encoding", "output_encoding")}
     services = [known.get(each["service_name"]) for each in parts]
-    is_flat = all(each.get("json_mode") in {None, JsonMode.FLAT} for each in parts)
+    is_flat = all(each.get("json_mode") in {None, JsonMode.FLAT} and _writes_as_v047(each) for each in parts)
     return encodings <= _ENCODINGS_OF_V047 and is_flat and all(each is None or _is_of_v047(each) for each in services)
 
 
