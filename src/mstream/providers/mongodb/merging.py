@@ -61,7 +61,10 @@ def is_delete(event: bytes) -> bool:
 def _target(parts: Mapping[str, Element]) -> tuple[Any, RawBSONDocument]:
     key = _inside(parts, _KEY)
     if key is None:
-        message = f"it has no {_KEY!r}; write_mode = 'merge' takes whole change events"
+        message = (
+            f"it is no change event of a document (no {_KEY!r}); write_mode = 'merge' takes those of a source with"
+            " envelope = true, and a pipeline there leaves others out"
+        )
         raise Misfit(message)
     return found_by(key, (ID,))
 

@@ -241,6 +241,7 @@ def test_merge_applies_what_a_change_event_describes(record: Any, write: Any) ->
         event("update", updateDescription={"updatedFields": {"a..b": 1}}),
         event("update", updateDescription={"updatedFields": {"$a": 1}}),
         {"operationType": "delete"},
+        {"_id": {"_data": "token"}, "operationType": "drop", "ns": {"db": "d", "coll": "c"}},
     ],
 )
 def test_merge_refuses_what_it_cannot_apply(record: Any) -> None:
