@@ -7,7 +7,9 @@ from typing import Final
 
 TEXTS: Final[Mapping[str, str]] = {
     "api_listening": "The API answers at this address.",
+    "change_event_without_record": "A change stream told of something that is no document, such as a drop; no record.",
     "change_not_recorded": "A change is stored, and its copy in the audit trail is not yet; it is written later.",
+    "change_stream_restarted_from_now": "The oplog no longer reached back to the stored position; changes are lost.",
     "changes_not_recorded": "Copying changes into the audit trail did not come to its end; the next start goes on.",
     "checkpoint_reset": "An operator put a job elsewhere.",
     "checkpoints_not_kept": "There is no store for checkpoints: positions end with the program.",

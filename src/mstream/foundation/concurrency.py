@@ -35,6 +35,11 @@ async def shielded(work: Coroutine[Any, Any, T]) -> T:
         raise cancellation from _failure(task)
 
 
+def begun(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A piece of work that outlives who first waits for it; whoever begins it sees to its end, with its error."""
+    return asyncio.create_task(work)
+
+
 async def first_of(work: Coroutine[Any, Any, T], *events: asyncio.Event) -> T | None:
     """The work's answer; None, with the work cancelled, once one of the events is set before that.
 

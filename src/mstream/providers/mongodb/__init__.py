@@ -1,4 +1,4 @@
-"""PROVIDER: the mongodb descriptor; imports no driver. Stores and sinks; the source is described only."""
+"""PROVIDER: the mongodb descriptor; imports no driver. Stores, sinks and change streams."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mstream.domain.batch import Encoding
+from mstream.domain.checkpoint import Begin, Lane
 from mstream.domain.connector import SinkRef, SourceRef
-from mstream.domain.service import RoleOptions
 from mstream.ports.documents import DocumentStore
 from mstream.ports.probe import ProbeStep
 from mstream.ports.provider import Provider, SinkRole, SourceRole, not_built
 from mstream.ports.roles import Lanes, Resume, Sink, Source
 
-from .config import MongodbConfig, MongodbSinkOptions, check, is_idempotent, same_database
+from .config import (
+    MongodbConfig,
+    MongodbSinkOptions,
+    MongodbSourceOptions,
+    check,
+    filter_digest,
+    is_idempotent,
+    same_database,
+)
 
 if TYPE_CHECKING:
     from .service import MongodbService
@@ -42,9 +50,11 @@ def _sink(live: MongodbService, ref: SinkRef, options: MongodbSinkOptions) -> Ab
 
 
 def _source(
-    live: MongodbService, ref: SourceRef, options: Any, resume: Resume, lanes: Lanes
+    live: MongodbService, ref: SourceRef, options: MongodbSourceOptions, resume: Resume, lanes: Lanes
 ) -> AbstractAsyncContextManager[Source]:
-    raise not_built("mongodb source")
+    from .source import open_source  # noqa: PLC0415 - the driver is loaded when it is needed
+
+    return open_source(live, ref, options, resume)
 
 
 def _unavailable(config: MongodbConfig) -> str | None:
@@ -63,8 +73,14 @@ def _unbuilt(*_: Any) -> NoReturn:
     raise not_built("mongodb schemas")
 
 
-def _fingerprint(config: MongodbConfig, ref: SourceRef, options: RoleOptions) -> str:
-    return f"mongodb:{config.name}/{config.db_name}/{ref.resource}"
+def _fingerprint(config: MongodbConfig, ref: SourceRef, options: MongodbSourceOptions) -> str:
+    digest = filter_digest(options)
+    return f"mongodb:{config.name}/{config.db_name}/{ref.resource}{digest and '#'}{digest}"
+
+
+def _refused(lane: Lane, position: Any) -> str | None:
+    is_token = lane == "" and isinstance(position, dict) and bool(position.get("_data"))
+    return None if is_token else 'it takes {"": {"_data": …}}, a resume token, as `checkpoints show` has it'
 
 
 PROVIDER: Provider[MongodbConfig, MongodbService] = Provider(
@@ -74,6 +90,10 @@ PROVIDER: Provider[MongodbConfig, MongodbService] = Provider(
     source=SourceRole(
         open=_source,
         fingerprint=_fingerprint,
+        options=MongodbSourceOptions,
+        begins={Begin.NOW: {}},
+        refuses=_refused,
+        finite=True,
         input_encoding=Encoding.BSON,
         encodings=frozenset({Encoding.BSON}),
     ),

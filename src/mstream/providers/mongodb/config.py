@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from mstream.domain.batch import Encoding
 from mstream.domain.connector import SinkRef
@@ -58,6 +60,86 @@ class MongodbSinkOptions(RoleOptions):
     journal: bool | None = None
 
 
+class Watch(StrEnum):
+    """What a change stream tells of; the resource is the name of the collection, or just a name."""
+
+    COLLECTION = "collection"
+    DATABASE = "database"
+    DEPLOYMENT = "deployment"
+
+
+class FullDocument(StrEnum):
+    """Which document an update brings."""
+
+    #: None; the event has the changed fields alone.
+    DEFAULT = "default"
+    #: As it is when the event is read.
+    UPDATE_LOOKUP = "update_lookup"
+    #: As it was after the change, where the collection keeps images; or else none, or an error.
+    WHEN_AVAILABLE = "when_available"
+    REQUIRED = "required"
+
+    @property
+    def sent(self) -> str:
+        """As the server calls it."""
+        first, *others = self.value.split("_")
+        return first + "".join(each.title() for each in others)
+
+
+class FullDocumentBefore(StrEnum):
+    """Whether events bring the document as it was before, where the collection keeps images."""
+
+    OFF = "off"
+    WHEN_AVAILABLE = "when_available"
+    REQUIRED = "required"
+
+    @property
+    def sent(self) -> str:
+        """As the server calls it."""
+        return "whenAvailable" if self is FullDocumentBefore.WHEN_AVAILABLE else self.value
+
+
+class OnHistoryLost(StrEnum):
+    """What happens when the server no longer has what came after the stored position."""
+
+    FAIL = "fail"
+    RESTART_FROM_NOW = "restart_from_now"
+
+
+#: Stages that leave each event one event.
+STAGES = frozenset({"$match", "$project", "$addFields", "$set", "$unset", "$redact"})
+
+
+class MongodbSourceOptions(RoleOptions):
+    """How a change stream is read."""
+
+    watch: Watch = Watch.COLLECTION
+    #: Stages that the server runs over the events: filters and projections.
+    pipeline: tuple[dict[str, Any], ...] = ()
+    full_document: FullDocument = FullDocument.UPDATE_LOOKUP
+    full_document_before_change: FullDocumentBefore = FullDocumentBefore.WHEN_AVAILABLE
+    #: Whole events as records, those of collections and databases too.
+    envelope: bool = False
+    #: Events of indexes, views and sharding too.
+    expanded_events: bool = False
+    on_history_lost: OnHistoryLost = OnHistoryLost.FAIL
+
+    @field_validator("pipeline")
+    @classmethod
+    def _keeps_events(cls, stages: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        if any(len(each) != 1 or not STAGES.issuperset(each) for each in stages):
+            message = f"each stage is a table with one key out of {', '.join(sorted(STAGES))}"
+            raise ValueError(message)
+        return stages
+
+    @model_validator(mode="after")
+    def _has_documents(self) -> Self:
+        if not self.envelope and self.full_document in {FullDocument.DEFAULT, FullDocument.WHEN_AVAILABLE}:
+            message = "an update without its document would pass for a delete: set envelope = true, or full_document"
+            raise ValueError(f"{message} = 'update_lookup' or 'required'")
+        return self
+
+
 class MongodbConfig(MongodbSinkOptions, ServiceConfig):
     """One database of a MongoDB deployment; defaults for its sinks may stand beside it."""
 
@@ -90,6 +172,14 @@ class MongodbConfig(MongodbSinkOptions, ServiceConfig):
     connect_timeout_sec: float | None = Field(default=None, gt=0)
     #: How long a server that can take a call is waited for.
     server_selection_timeout_sec: float | None = Field(default=None, gt=0)
+
+
+def filter_digest(options: MongodbSourceOptions) -> str:
+    """Tells streams of other events apart; "" for all events of one collection, as v0.47 has read them."""
+    if options.watch is Watch.COLLECTION and not options.pipeline:
+        return ""
+    text = json.dumps([options.watch.value, options.pipeline], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def is_idempotent(ref: SinkRef, options: MongodbSinkOptions) -> bool:

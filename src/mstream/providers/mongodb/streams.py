@@ -1,0 +1,125 @@
+"""A change stream as commands, and what its errors mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import bson
+from bson import json_util
+from bson.errors import BSONError
+from pymongo.errors import OperationFailure, PyMongoError
+
+from mstream.errors import AccessDenied, PositionLost, ResourceMissing, ServiceError, Unreachable
+
+from .config import MongodbSourceOptions, Watch
+from .faults import service_error, told
+
+#: How long the server waits for events before it says that there are none, in milliseconds.
+PATIENCE_MS: Final = 1000
+
+_HISTORY_LOST: Final = 286
+_CURSOR_GONE: Final = frozenset({43, 237})
+
+_DENIED: Final = (
+    AccessDenied,
+    (
+        "the server does not let us watch; check user, password and authSource; the user needs find and changeStream"
+        " there (role read; for a deployment readAnyDatabase)"
+    ),
+)
+_UNUSABLE: Final = (PositionLost, "the server cannot go on from the stored position; reset the job's checkpoint")
+#: What a code of the server means, and what to do about it.
+_MEANINGS: Final[dict[int, tuple[type[ServiceError], str]]] = {
+    **dict.fromkeys((11, 13, 18, 8000), _DENIED),
+    **dict.fromkeys((260, 280), _UNUSABLE),
+    _HISTORY_LOST: (
+        PositionLost,
+        (
+            "the oplog no longer reaches back to the stored position; reset the job's checkpoint, or set"
+            " on_history_lost = 'restart_from_now': what lies between is lost"
+        ),
+    ),
+    26: (ResourceMissing, "there is no such database; create it, or check db_name"),
+    47: (
+        ServiceError,
+        (
+            "an event has no image of its document; enable changeStreamPreAndPostImages on the collection, or do not"
+            " ask for 'required'"
+        ),
+    ),
+    166: (ServiceError, "a view has no change stream; watch the collection behind it"),
+    10334: (ServiceError, "an event is larger than 16 MB; leave fields out with a $project or $unset in `pipeline`"),
+    40573: (
+        ServiceError,
+        "change streams need a replica set; start mongod with --replSet and call rs.initiate(); one member is enough",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a stream begins: behind a token, or at a cluster time; at neither: now."""
+
+    token: bytes | None = None
+    time: Any = None
+
+
+def opening(resource: str, options: MongodbSourceOptions, place: Place) -> dict[str, Any]:
+    """The command that opens the stream."""
+    stage: dict[str, Any] = {"fullDocument": options.full_document.sent}
+    if options.full_document_before_change.sent != "off":
+        stage["fullDocumentBeforeChange"] = options.full_document_before_change.sent
+    if options.expanded_events:
+        stage["showExpandedEvents"] = True
+    if options.watch is Watch.DEPLOYMENT:
+        stage["allChangesForCluster"] = True
+    if place.token is not None:
+        # as `resumeAfter`, and behind an invalidate too
+        stage["startAfter"] = bson.decode(place.token)
+    elif place.time is not None:
+        stage["startAtOperationTime"] = place.time
+    return {
+        "aggregate": resource if options.watch is Watch.COLLECTION else 1,
+        "pipeline": [{"$changeStream": stage}, *options.pipeline],
+        "cursor": {},
+        "readConcern": {"level": "majority"},
+    }
+
+
+def position_of(token: bytes) -> dict[str, Any]:
+    """A resume token as a position: as v0.47 positions come here, the token itself in extended JSON."""
+    found: dict[str, Any] = json.loads(
+        json_util.dumps(bson.decode(token), json_options=json_util.RELAXED_JSON_OPTIONS),
+    )
+    return found
+
+
+def token_of(position: Any) -> bytes:
+    """Raises ValueError when the position is no token."""
+    if not isinstance(position, Mapping) or not position.get("_data"):
+        message = "no resume token"
+        raise ValueError(message)
+    try:
+        return bson.encode(json_util.loads(json.dumps(position)))
+    except (BSONError, TypeError, KeyError, OverflowError) as error:
+        raise ValueError(str(error)) from None
+
+
+def is_history_lost(error: BaseException) -> bool:
+    """Whether the server no longer has what came after the token."""
+    return isinstance(error, OperationFailure) and error.code == _HISTORY_LOST
+
+
+def stream_error(error: BaseException, what: str) -> ServiceError:
+    """The error of a stream, with what to do about it."""
+    code = error.code if isinstance(error, OperationFailure) else None
+    if code in _MEANINGS:
+        kind, advice = _MEANINGS[code]
+        return kind(f"{what}: {advice}")
+    is_resumable = isinstance(error, PyMongoError) and error.has_error_label("ResumableChangeStreamError")
+    if is_resumable or code in _CURSOR_GONE:
+        return Unreachable(f"{what}: {told(error)}")
+    return service_error(error, what)
