@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from bson import CodecOptions
 from bson.raw_bson import RawBSONDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
 
 from mstream.domain.batch import Batch, Encoding
 from mstream.domain.checkpoint import Lane, Position
@@ -55,7 +56,7 @@ class MongodbSource:
         self._options = options
         self._database = live.client.admin if options.watch is Watch.DEPLOYMENT else live.database
         self._what = f"change stream of {ref.resource!r} in service {live.config.name!r}"
-        self._session = live.client.start_session(causal_consistency=False)
+        self._session: AsyncClientSession | None = None
         self._place = Place(token)
         self._cursor = 0
         self._collection = ""
@@ -67,6 +68,14 @@ class MongodbSource:
 
     async def open(self) -> None:
         """Open the stream: what happens from now on is in it."""
+        client = self._live.client
+        try:
+            hello = await client.admin.command("hello")
+        except FAILURES as error:
+            raise stream_error(error, self._what) from None
+        if "logicalSessionTimeoutMinutes" in hello:
+            # a cursor belongs to the session that opened it
+            self._session = client.start_session(causal_consistency=False)
         self._rest = await self._opened()
 
     async def read(self, limit: Limit) -> Batch | None:
@@ -109,7 +118,8 @@ class MongodbSource:
         with suppress(*FAILURES):
             if self._cursor:
                 await self._command({"killCursors": self._collection, "cursors": [self._cursor]})
-        await self._session.end_session()
+        if self._session is not None:
+            await self._session.end_session()
 
     def _batch(self, rest: _Fetched, limit: Limit) -> Batch:
         events, start = rest.events, rest.at
