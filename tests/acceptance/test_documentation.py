@@ -28,11 +28,8 @@ def checked(*more: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[subprocess.CompletedProcess[str]]]]:
     """The pages that are asked for, a few at once: each waits for most of its time."""
-    chosen = [
-        each.callspec.params
-        for each in request.session.items
-        if isinstance(each, pytest.Function) and "page" in each.fixturenames
-    ]
+    own = [each for each in request.session.items if each.path == request.path]
+    chosen = [each.callspec.params for each in own if isinstance(each, pytest.Function) and "page" in each.fixturenames]
     with ThreadPoolExecutor(3) as pool:
         yield {each["page"]: pool.submit(checked, "--run", each["page"]) for each in chosen}
 
