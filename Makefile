@@ -19,8 +19,8 @@ help: ## Show this list
 run: runtime ## Set up what is needed and run the quick start
 	@$(BIN)/python examples/quickstart/run.py $(ARGS)
 
-test: setup ## Set up what is needed and run the whole test suite (ARGS="-k name" for a part)
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## Set up what is needed and run the whole test suite, two tests at a time (ARGS="-k name" for a part)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: lint types layers ## All static checks
 

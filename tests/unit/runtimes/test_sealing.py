@@ -26,7 +26,7 @@ def test_an_envelope_shows_nothing() -> None:
     assert PLANTED.encode() not in seal(SERVICES, key=new_key(), run_id="r")
 
 
-@pytest.mark.parametrize(("key", "run_id"), [(new_key(), "r"), (None, "another")])
+@pytest.mark.parametrize(("key", "run_id"), [(new_key(), "r"), (None, "another")], ids=["another key", "another run"])
 def test_an_envelope_of_another_key_or_run_is_refused(key: bytes | None, run_id: str) -> None:
     ours = new_key()
     envelope = seal(SERVICES, key=ours, run_id="r")
