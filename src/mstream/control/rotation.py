@@ -21,6 +21,7 @@ from mstream.errors import (
 )
 from mstream.foundation.backoff import delays
 from mstream.foundation.clock import Clock
+from mstream.foundation.concurrency import finish_all
 from mstream.observability.logs import get_logger
 from mstream.ports.documents import Stored
 from mstream.stores import key_file
@@ -30,6 +31,8 @@ log = get_logger(__name__)
 
 #: Passes over the store, the last of which must find nothing left.
 _ATTEMPTS: Final = 5
+#: Services that are written at the same time: a store may take them in one transaction.
+_AT_ONCE: Final = 64
 #: Milliseconds between attempts while the store is away.
 _BASE_MS: Final = 500
 _MAX_MS: Final = 30_000
@@ -150,24 +153,28 @@ class Rotation:
         return True
 
     async def _pass(self, done: Resealed) -> int:
+        """How many were not yet under the current key, or may not have been."""
         done.damaged.clear()
-        count = 0
+        before = done.count
         async for page in self._vault.store.pages():
-            for each in page:
+            for start in range(0, len(page), _AT_ONCE):
                 try:
-                    count += await self._reseal(each)
-                except DocumentDamaged as error:
-                    done.damaged.append(Damaged(name=each.key, reason=str(error)))
-        done.count += count
-        return count
+                    await finish_all(*(self._reseal(each, done) for each in page[start : start + _AT_ONCE]))
+                except BaseExceptionGroup as several:
+                    raise several.exceptions[0] from several
+        return done.count - before
 
-    async def _reseal(self, stored: Stored) -> bool:
-        """Whether anything was to be done; what somebody else has changed meanwhile is met by the next pass."""
+    async def _reseal(self, stored: Stored, done: Resealed) -> None:
+        """What somebody else has changed meanwhile counts as well: the next pass meets it."""
         self._authority.require()
         try:
-            return await self._vault.store.reseal(stored, epoch=self._authority.epoch)
+            is_another = await self._vault.store.reseal(stored, epoch=self._authority.epoch)
         except RevisionConflict:
-            return True
+            done.count += 1
+        except DocumentDamaged as error:
+            done.damaged.append(Damaged(name=stored.key, reason=str(error)))
+        else:
+            done.count += is_another
 
 
 async def status_of(vault: Vault) -> KeyStatus:
