@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.acceptance.programs import PATIENCE, Program, append, numbers_in, until, written
+from tests.freezing import freeze_between_writes
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -66,7 +67,7 @@ def test_a_program_that_was_frozen_stands_by_when_it_is_continued(tmp_path: Path
     first = working(tmp_path, stack)
     second, client = standing_by(tmp_path, stack)
 
-    first.send(signal.SIGSTOP)
+    freeze_between_writes(first.process.pid, tmp_path / "state.db")
     until(lambda: is_ready(client), "the second program has taken over")
     append(tmp_path, [2])
     until(lambda: 2 in numbers_in(tmp_path / "out.jsonl"), "the second record has arrived")

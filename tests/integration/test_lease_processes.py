@@ -22,6 +22,7 @@ from mstream.foundation.clock import SystemClock
 from mstream.providers.sql import PROVIDER
 from mstream.providers.sql.config import SqlConfig
 from mstream.stores.checkpoints import CheckpointStore
+from tests.freezing import freeze_between_writes
 from tests.integration.lease_owner import DELIVERIES, PLACES, SYSTEM
 from tests.servers.postgresql import PostgresServer
 
@@ -99,6 +100,11 @@ class Ground:
         self.folder = folder
         self.url = url
         self._stack = stack
+
+    @property
+    def file(self) -> Path | None:
+        """Where the database lies; None: on a server."""
+        return Path(self.url.removeprefix("sqlite:///")) if self.url.startswith("sqlite:") else None
 
     def owner(self, name: str, **options: Any) -> Owner:
         owner = Owner(self.folder, self.url, name, options)
@@ -201,14 +207,18 @@ def test_a_dead_owner_of_another_machine_is_taken_over_when_its_lease_is_over(gr
 def freeze(ground: Ground, *, everyone: bool) -> None:
     """One is frozen, with its worker or without, until the other has taken over; then it is continued."""
     one, other = two(ground, {"lease_sec": SHORT}, {"lease_sec": SHORT})
-    frozen = [one.process.pid, *(one.told("runs")["workers"] if everyone else [])]
+    workers = one.told("runs")["workers"] if everyone else []
 
-    for pid in reversed(frozen):
+    for pid in workers:
         os.kill(pid, signal.SIGSTOP)
+    if ground.file is not None:
+        freeze_between_writes(one.process.pid, ground.file)
+    else:
+        one.send(signal.SIGSTOP)
     other.told("runs")
     time.sleep(1)
     before = ground.deliveries("one")
-    for pid in frozen:
+    for pid in (one.process.pid, *workers):
         os.kill(pid, signal.SIGCONT)
     reason = one.told("ended")["reason"]
     time.sleep(1)
