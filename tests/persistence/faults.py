@@ -32,6 +32,8 @@ class Connection:
     fault: Fault = Fault.KILLED_BEFORE
     writes: int = 0
     is_dead: bool = False
+    #: A write that is refused once, by its name, whatever its number.
+    refuses: str | None = None
     #: What was written, for messages of tests.
     written: list[str] = field(default_factory=list)
 
@@ -40,6 +42,9 @@ class Connection:
         self.check()
         self.writes += 1
         self.written.append(what)
+        if what == self.refuses:
+            self.refuses = None
+            raise _lost(what)
         if self.writes == self.at and self.fault in {Fault.KILLED_BEFORE, Fault.REFUSED}:
             self.is_dead = self.fault is Fault.KILLED_BEFORE
             raise _lost(what)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
 from mstream.config.system import StartupState
-from mstream.domain.audit import Actor
+from mstream.domain.audit import Actor, Subject
 from mstream.domain.connector import ConnectorSpec
 from mstream.domain.job import Intent, Phase
 from mstream.domain.plan import MarkerPhase
-from mstream.errors import MstreamError
+from mstream.errors import MstreamError, StoreUnreachable
+from mstream.stores.audit import AuditLog
 from mstream.stores.markers import MarkerStore
 from tests.persistence.faults import Connection, Fault
-from tests.persistence.world import Owner, World, at_rest
+from tests.persistence.world import Owner, World, at_rest, config
 from tests.unit.control.scripted import connector
 from tests.virtual import run
 
@@ -147,6 +149,72 @@ async def _writes_after_seeding(command: Command) -> int:
     world = World()
     await writes_of(world, StartupState.SEED_FROM_FILE)
     return await writes_of(world, StartupState.KEEP, command)
+
+
+#: Another "two" than the stored one, "one" no more, and "off" anew although its removal was begun.
+OTHER_FILE = (connector("two", max_in_flight=7), connector("off", max_in_flight=7), connector("new"))
+
+
+async def applies(owner: Owner) -> None:
+    """The removal of "off" comes half way; then the other file is brought over."""
+    if any(each.job.name == "off" for each in owner.manager.views()):
+        owner.connection.refuses = "delete jobs/off"
+        with suppress(StoreUnreachable):
+            await owner.manager.remove("off", by=ME)
+    await applies_again(owner)
+
+
+async def applies_again(owner: Owner) -> None:
+    owner.file = config(OTHER_FILE, StartupState.KEEP)
+    await owner.operations.apply(by=ME, prune=True)
+    await at_rest()
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+def test_an_apply_during_which_any_write_fails_is_completed_by_another(fault: Fault) -> None:
+    wanted = {"two": Intent.RUNNING, "off": Intent.RUNNING, "new": Intent.RUNNING}
+
+    async def story() -> None:
+        for at in range(1, 1 + await _writes_after_seeding(applies)):
+            world = World()
+            await writes_of(world, StartupState.SEED_FROM_FILE)
+            await begun_by(world, StartupState.KEEP, Connection(at=at, fault=fault), applies)
+
+            assert "two" in await world.stored(), f"write {at}"
+            if "one" not in await world.stored():
+                entries = await AuditLog(world.collection("audit", "key"), keep=100).of(Subject.JOB, "one")
+                assert any(each.change.verb == "delete" and each.definition for each in entries), f"write {at}"
+            await writes_of(world, StartupState.KEEP, applies_again)
+            found = await intents(world)
+            # It is as it was when its removal had not begun yet: a definition that is replaced keeps its intent.
+            assert found in (wanted, {**wanted, "off": Intent.STOPPED}), f"write {at}"
+            assert {each.job.spec for each in (await world.stored()).values()} == set(OTHER_FILE)
+
+    run(story())
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+def test_a_damaged_document_is_not_taken_away_without_a_trace(fault: Fault) -> None:
+    async def deletes(owner: Owner) -> None:
+        await owner.manager.remove("one", by=ME)
+
+    async def before() -> World:
+        world = World()
+        await writes_of(world, StartupState.SEED_FROM_FILE)
+        await world.collection("jobs").put("one", {"name": "one", "state": "running"})
+        return world
+
+    async def story() -> None:
+        for at in range(1, 1 + await writes_of(await before(), StartupState.KEEP, deletes)):
+            world = await before()
+            accepted = await begun_by(world, StartupState.KEEP, Connection(at=at, fault=fault), deletes)
+
+            is_there = await world.collection("jobs").get("one") is not None
+            entries = await AuditLog(world.collection("audit", "key"), keep=100).of(Subject.JOB, "one")
+            assert not (accepted and is_there), f"write {at}"
+            assert is_there or entries[0].change.verb == "delete", f"write {at}"
+
+    run(story())
 
 
 def _is_half_removed(stored: dict[str, object]) -> bool:

@@ -90,7 +90,7 @@ def test_a_job_that_is_stopped_while_a_run_is_prepared_is_not_run_for_as_long_as
             await asyncio.sleep(1)
             await it.manager.stop("copy", by=ME, wait_sec=5)
             await it.manager.start("copy", by=ME)
-            it.manager._supervisor("copy").record._noted = Slowly().changed
+            it.manager._supervisor("copy").record._trail = Slowly()
             it.checkpoints._inner = Slow(it.checkpoints._inner)
             await asyncio.sleep(0.5)
 

@@ -76,8 +76,7 @@ def test_a_command_that_comes_before_the_trail_is_complete_records_it_first() ->
             JobStore(world.collection("jobs")),
             authority=SoleOwner(),
             clock=VirtualClock(),
-            noted=chronicle.changed,
-            caught_up=chronicle.caught_up,
+            trail=chronicle,
         )
 
         await record.intend(lambda job: Intent.RUNNING, verb="start", by=YOU)

@@ -15,6 +15,7 @@ from mstream.control.authority import SoleOwner
 from mstream.control.chronicle import Chronicle
 from mstream.control.jobs import JobManager, Parts
 from mstream.control.launch import Launcher
+from mstream.control.operations import Operations
 from mstream.control.owner import Stores
 from mstream.control.services import ServiceRegistry
 from mstream.control.startup import Archive, Startup
@@ -43,6 +44,9 @@ class Owner:
     manager: JobManager
     runtime: ScriptedRuntime
     connection: Connection
+    operations: Operations
+    #: What `apply` reads.
+    file: ConfigFile
     plan: Plan | None = None
     #: What kept it from coming up.
     failure: Exception | None = None
@@ -119,7 +123,9 @@ class World:
                     checkpoints=places,
                 )
             )
-            found = Owner(manager, runtime, way)
+            operations = Operations(manager=manager, services=registry, catalog=CATALOG, read_file=lambda: found.file)
+            operations.open(startup, None)
+            found = Owner(manager, runtime, way, operations, file)
             try:
                 found.plan = await startup.bring_up(manager)
                 await startup.complete()

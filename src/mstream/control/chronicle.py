@@ -32,21 +32,13 @@ class Chronicle:
     async def changed(self, job: Job, change: Change) -> None:
         """A job's intent or definition is another now."""
         log.info("job_changed", job=job.name, verb=change.verb, intent=job.intent.value, by=change.by.who)
-        if self._audit is None:
-            return
-        definition = job.spec.model_dump(mode="json", exclude_none=True) if job.removing else None
         try:
-            await self._audit.record(Subject.JOB, job.name, change, definition=definition)
+            await self._copy(job, change)
         except StoreError as error:
             log.warning("change_not_recorded", job=job.name, error_code=error.code, error=str(error))
-        else:
-            self._recorded[job.name] = change.revision
 
     async def caught_up(self, job: Job) -> None:
         """To be called before the job's last change gives way to another: a crash may have come before its copy."""
-        change = job.last_change
-        if change is None or self._recorded.get(job.name) == change.revision:
-            return
         try:
             await self.completed(job)
         except StoreError as error:
@@ -63,12 +55,20 @@ class Chronicle:
 
     async def completed(self, job: Job) -> None:
         """Record the job's last change unless it is recorded: a crash may have come between. Raises StoreError."""
-        if self._audit is None or job.last_change is None:
+        change = job.last_change
+        if self._audit is None or change is None or self._recorded.get(job.name) == change.revision:
             return
-        if await self._audit.has(Subject.JOB, job.name, job.last_change):
-            self._recorded[job.name] = job.last_change.revision
+        if await self._audit.has(Subject.JOB, job.name, change):
+            self._recorded[job.name] = change.revision
         else:
-            await self.changed(job, job.last_change)
+            await self._copy(job, change)
+
+    async def _copy(self, job: Job, change: Change) -> None:
+        if self._audit is None:
+            return
+        definition = job.spec.model_dump(mode="json", exclude_none=True) if job.removing else None
+        await self._audit.record(Subject.JOB, job.name, change, definition=definition)
+        self._recorded[job.name] = change.revision
 
     async def ended(self, entry: RunEntry) -> None:
         """A run has come to its end."""

@@ -7,12 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 from types import TracebackType
 from typing import Final, Self
 
 from mstream.control.authority import Authority
 from mstream.control.chronicle import Chronicle
+from mstream.control.differences import defined_at
 from mstream.control.launch import Launcher
 from mstream.control.provisioning import Taken, created
 from mstream.control.record import JobRecord
@@ -56,10 +58,13 @@ class JobView:
     status: RunStatus
     #: Neither runs nor will run without a command.
     is_over: bool
-    #: The token to change its definition with, if nobody else has done so meanwhile.
-    revision: Revision
     #: Which versions of its scripts the run under way has, by service.
     script_versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def revision(self) -> Revision:
+        """The token to change its definition with, if nobody else has done so meanwhile."""
+        return defined_at(self.job)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +94,8 @@ class Order:
     verb: str
     by: Actor
     wait_sec: float
+    #: Only for the job as it was `defined_at` this; None: as it is.
+    expect: Revision | None = None
 
 
 class JobManager:
@@ -195,10 +202,11 @@ class JobManager:
         )
         return Answer(view=_view(supervisor), reached=reached or not wanted)
 
-    async def remove(self, name: str, *, by: Actor) -> None:
+    async def remove(self, name: str, *, by: Actor, expect: Revision | None = None) -> None:
         """Take the definition away; its trail stays. Raises JobNotFound, StoreError, IllegalTransition if it runs.
 
-        A document that cannot be used can be taken away too.
+        A document that cannot be used can be taken away too. `expect`: only if this is still the job's revision, else
+        RevisionConflict.
         """
         is_damaged = any(each.name == name for each in self.damaged)
         if is_damaged and name not in self._supervisors:
@@ -212,7 +220,7 @@ class JobManager:
         places = self._open_parts().checkpoints
         if is_damaged:
             await self._remove_damaged(name, by)
-        await supervisor.record.remove(by=by, forget=places.forget if places is not None else None)
+        await supervisor.record.remove(by=by, forget=places.forget if places is not None else None, expect=expect)
         supervisor.dismiss()
         self._supervisors.pop(name, None)
 
@@ -281,9 +289,11 @@ class JobManager:
         """The job shall run; one that has failed or came to its end begins anew."""
         return await self._order(Order("start", by, wait_sec), name, lambda job: Intent.RUNNING, _is_running, anew=True)
 
-    async def stop(self, name: str, *, by: Actor = NOBODY, wait_sec: float = 0) -> Answer:
-        """The job shall drain and hold nothing any more."""
-        return await self._order(Order("stop", by, wait_sec), name, lambda job: Intent.STOPPED, _is_stopped)
+    async def stop(
+        self, name: str, *, by: Actor = NOBODY, wait_sec: float = 0, expect: Revision | None = None
+    ) -> Answer:
+        """The job shall drain and hold nothing any more. `expect`: as in `remove`."""
+        return await self._order(Order("stop", by, wait_sec, expect), name, lambda job: Intent.STOPPED, _is_stopped)
 
     async def pause(self, name: str, *, by: Actor = NOBODY, wait_sec: float = 0) -> Answer:
         """The job shall drain and keep its place. Raises IllegalTransition when it is stopped."""
@@ -328,7 +338,7 @@ class JobManager:
     ) -> Answer:
         supervisor = self._commanded(name)
         before = supervisor.record.job
-        job = await supervisor.record.intend(decide, verb=order.verb, by=order.by)
+        job = await supervisor.record.intend(decide, verb=order.verb, by=order.by, expect=order.expect)
         # A job that runs already needs no second beginning.
         anew = anew and not (before.intent is job.intent and supervisor.is_under_way)
         if anew or restart or before.intent is not job.intent:
@@ -359,8 +369,8 @@ class JobManager:
     async def _remove_damaged(self, name: str, by: Actor) -> None:
         parts = self._open_parts()
         parts.authority.require()
-        await parts.chronicle.discarded(name, by, self._clock)
-        await shielded(parts.store.discard(name))
+        noted = partial(parts.chronicle.discarded, name, by, self._clock)
+        await shielded(parts.store.discard(name, noted=noted))
         self.damaged = tuple(each for each in self.damaged if each.name != name)
 
     def _record(self, job: Job, revision: Revision, *, is_stored: bool = True) -> JobRecord:
@@ -371,8 +381,7 @@ class JobManager:
             parts.store,
             authority=parts.authority,
             clock=self._clock,
-            noted=parts.chronicle.changed,
-            caught_up=parts.chronicle.caught_up,
+            trail=parts.chronicle,
             is_stored=is_stored,
         )
 
@@ -418,7 +427,6 @@ def _view(supervisor: Supervisor) -> JobView:
         job=job,
         status=status,
         is_over=supervisor.is_over,
-        revision=supervisor.record.defined_at,
         script_versions=supervisor.script_versions,
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from mstream.config.connector import connector_of_request
 from mstream.config.document import ConfigFile
 from mstream.control.checkpoints import Checkpoints, require_at_rest, to_document
+from mstream.control.differences import defined_at
 from mstream.control.jobs import Answer, JobManager
 from mstream.control.planning import plan_of_apply, plan_start
 from mstream.control.rotation import KeyStatus, status_of
@@ -19,7 +20,7 @@ from mstream.domain.audit import Actor, AuditEntry
 from mstream.domain.history import RunEntry
 from mstream.domain.plan import Action, JobAction, Plan
 from mstream.domain.reset import Target
-from mstream.errors import Conflict, NotFound, PlanStale, RevisionConflict, Unavailable
+from mstream.errors import Conflict, JobExists, JobNotFound, NotFound, PlanStale, RevisionConflict, Unavailable
 from mstream.ports.documents import Revision
 from mstream.ports.provider import Catalog
 
@@ -168,25 +169,36 @@ class Operations:
         return found
 
     async def _apply(self, action: JobAction, by: Actor) -> None:
+        """Only on the job that the plan was made of. Raises PlanStale, StoreError."""
+        try:
+            await self._carry_out(action, by)
+        except (RevisionConflict, JobExists, JobNotFound):
+            raise _overtaken(action) from None
+
+    async def _carry_out(self, action: JobAction, by: Actor) -> None:
         spec = action.spec
         match action.action:
             case Action.START | Action.ADD if spec is not None:
                 if action.stored is not None:
                     # Its removal was begun, and comes first.
-                    await self.manager.remove(action.job, by=by)
+                    await self.manager.remove(action.job, by=by, expect=_planned(action))
                 await self.manager.create(spec, by=by, origin="file")
             case Action.REPLACE if spec is not None:
-                try:
-                    await self.manager.replace(action.job, spec, by=by, expect=_planned(action))
-                except RevisionConflict:
-                    raise _overtaken(action) from None
+                await self.manager.replace(action.job, spec, by=by, expect=_planned(action))
             case Action.REMOVE:
-                if _planned(action) not in {None, self.manager.view(action.job).revision}:
-                    raise _overtaken(action)
-                await self.manager.stop(action.job, by=by, wait_sec=_LONGEST_DRAIN)
-                await self.manager.remove(action.job, by=by)
+                await self._remove(action.job, _planned(action), by)
             case _:
                 return
+
+    async def _remove(self, job: str, planned: Revision | None, by: Actor) -> None:
+        """Stopped first; whoever changes it while it drains keeps it."""
+        if not self.manager.view(job).job.removing:
+            planned = (await self.manager.stop(job, by=by, expect=planned)).view.revision
+            answer = await self.manager.stop(job, by=by, wait_sec=_LONGEST_DRAIN, expect=planned)
+            if not answer.reached:
+                message = f"job {job!r} has not stopped within {_LONGEST_DRAIN:g} s, and is left as it is: apply again"
+                raise Unavailable(message)
+        await self.manager.remove(job, by=by, expect=planned)
 
     def _kept_checkpoints(self) -> Checkpoints:
         self._opened()
@@ -203,9 +215,8 @@ class Operations:
 
 
 def _planned(action: JobAction) -> Revision | None:
-    """Of the definition that the plan was made of; None: v0.47 has left it."""
-    change = action.stored.last_change if action.stored else None
-    return change.revision if change else None
+    """Of the definition that the plan was made of; None: there was none."""
+    return defined_at(action.stored) if action.stored else None
 
 
 def _overtaken(action: JobAction) -> PlanStale:

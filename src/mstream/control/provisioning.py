@@ -153,8 +153,10 @@ class Provisioner:
             await self._chronicle.completed(job)
         else:
             removing = JobAction(job=job.name, action=Action.REMOVE, intent=Intent.STOPPED, reason="")
-            gone = replace(job, intent=Intent.STOPPED, removing=True)
-            revision = (await self._changed(gone, stored, removing)).revision
+            gone = await self._changed(replace(job, intent=Intent.STOPPED, removing=True), stored, removing)
+            revision = gone.revision
+            # With the document goes the last that is known of the definition.
+            await self._chronicle.completed(gone.job)
         self._authority.require()
         if self._checkpoints is not None:
             await self._checkpoints.forget(job.name, epoch=self._authority.epoch or None)

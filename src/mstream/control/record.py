@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from mstream.control.authority import Authority
+from mstream.control.differences import defined_at
 from mstream.domain.audit import Actor, Change
 from mstream.domain.connector import ConnectorSpec
 from mstream.domain.job import Intent, Job
@@ -30,14 +31,21 @@ from mstream.stores.jobs import JobStore, StoredJob
 
 log = get_logger(__name__)
 
-#: Copies a stored change to the audit trail; does not raise.
-Noted = Callable[[Job, Change], Awaitable[None]]
-#: Sees to it that a job's last change is copied, before another takes its place; does not raise.
-CaughtUp = Callable[[Job], Awaitable[None]]
-
-
 #: Times that a write is tried anew when somebody else was quicker.
 _ATTEMPTS: Final = 5
+
+
+class Trail(Protocol):
+    """Where every change of a job is copied to; the copy is not needed before the change is gone."""
+
+    async def changed(self, job: Job, change: Change) -> None:
+        """A change is stored; does not raise."""
+
+    async def caught_up(self, job: Job) -> None:
+        """The job's last change is about to give way to another; does not raise."""
+
+    async def completed(self, job: Job) -> None:
+        """The job's last change is copied when this returns. Raises StoreError."""
 
 
 class Forget(Protocol):
@@ -58,8 +66,7 @@ class JobRecord:
         *,
         authority: Authority,
         clock: Clock,
-        noted: Noted,
-        caught_up: CaughtUp,
+        trail: Trail,
         is_stored: bool = True,
     ) -> None:
         self._job = job
@@ -67,8 +74,7 @@ class JobRecord:
         self._store = store
         self._authority = authority
         self._clock = clock
-        self._noted = noted
-        self._caught_up = caught_up
+        self._trail = trail
         #: What was observed is what is stored.
         self._is_stored = is_stored
         self._writing = asyncio.Lock()
@@ -88,22 +94,25 @@ class JobRecord:
         """Of the document, as this process has last written or read it."""
         return self._revision
 
-    @property
-    def defined_at(self) -> Revision:
-        """Of the last change of definition or intent: what is observed of the job does not move it."""
-        change = self._job.last_change
-        return change.revision if change else self._revision
-
     async def intend(
-        self, decide: Callable[[Job], Intent], *, verb: str, by: Actor, even_if_same: bool = False, reason: str = ""
+        self,
+        decide: Callable[[Job], Intent],
+        *,
+        verb: str,
+        by: Actor,
+        even_if_same: bool = False,
+        reason: str = "",
+        expect: Revision | None = None,
     ) -> Job:
         """Store a new intent; only then does it hold.
 
-        `decide` sees the job as it is when its turn has come, and may raise IllegalTransition. Raises StoreError, with
-        nothing changed, when the intent cannot be stored.
+        `decide` sees the job as it is when its turn has come, and may raise IllegalTransition. `expect`: only if the
+        job is still `defined_at` this. Raises RevisionConflict, and StoreError, with nothing changed, when the intent
+        cannot be stored.
         """
 
         def changed(job: Job) -> Job:
+            _require(job, expect)
             intent = decide(job)
             return job if intent is job.intent and not even_if_same else replace(job, intent=intent)
 
@@ -112,23 +121,22 @@ class JobRecord:
     async def redefine(self, spec: ConnectorSpec, *, by: Actor, expect: Revision | None = None) -> Job:
         """Store a new definition; the intent stays.
 
-        `expect`: only if `defined_at` is still this. Raises RevisionConflict, StoreError.
+        `expect`: only if the job is still `defined_at` this. Raises RevisionConflict, StoreError.
         """
 
         def changed(job: Job) -> Job:
-            if expect is not None and expect != self.defined_at:
-                message = f"job {job.name!r} was changed since it was read; read it again"
-                raise RevisionConflict(message)
+            _require(job, expect)
             return replace(job, spec=spec, pipeline=None)
 
         return await shielded(self._change(changed, verb="replace", by=by))
 
-    async def remove(self, *, by: Actor, forget: Forget | None = None) -> None:
+    async def remove(self, *, by: Actor, forget: Forget | None = None, expect: Revision | None = None) -> None:
         """Take the document away, and with `forget` where the job stands; the trail keeps its last definition.
 
         The removal rides in a write of its own first: one that is cut off is completed at the next start.
+        `expect`: only if the job is still `defined_at` this. Raises RevisionConflict, StoreError.
         """
-        await shielded(self._remove(by, forget))
+        await shielded(self._remove(by, forget, expect))
 
     async def claim(self, **changes: Any) -> Job:  # noqa: ANN401 - fields of Job
         """Note the start of a run, before anything of it begins. Raises StoreError when it cannot be stored."""
@@ -199,18 +207,22 @@ class JobRecord:
             )
             return replace(new, last_change=change)
 
-        await self._caught_up(self._job)
+        await self._trail.caught_up(self._job)
         # What was observed meanwhile waits for the lock: nothing of it is overwritten.
         self._become(await self._save(with_change, revision))
         if self._job.last_change:
-            await self._noted(self._job, self._job.last_change)
+            await self._trail.changed(self._job, self._job.last_change)
         return self._job
 
-    async def _remove(self, by: Actor, forget: Forget | None) -> None:
+    async def _remove(self, by: Actor, forget: Forget | None, expect: Revision | None) -> None:
+        def removing(job: Job) -> Job:
+            _require(job, expect)
+            return replace(job, intent=Intent.STOPPED, removing=True)
+
         async with self._writing:
             is_there = True
             try:
-                await self._write_change(_removing, "delete", by, "")
+                await self._write_change(removing, "delete", by, "")
             except JobNotFound:
                 # Taken away by somebody else, or by us when the answer was lost; `get` raises for a damaged one.
                 is_there = await self._store.get(self._job.name) is not None
@@ -222,6 +234,8 @@ class JobRecord:
                     raise
             if not is_there:
                 return
+            # With the document goes the last that is known of the definition.
+            await self._trail.completed(self._job)
             try:
                 await self._store.delete(self._job.name, expect=self._revision)
             except StoreUnreachable:
@@ -310,7 +324,7 @@ class JobRecord:
                 )
             )
             # Whoever has made it may not have come to copying it, and the next change takes its place.
-            await self._caught_up(self._job)
+            await self._trail.caught_up(self._job)
         self._revision = stored.revision
 
     def _become(self, job: Job) -> None:
@@ -319,5 +333,8 @@ class JobRecord:
         changed.set()
 
 
-def _removing(job: Job) -> Job:
-    return replace(job, intent=Intent.STOPPED, removing=True)
+def _require(job: Job, expect: Revision | None) -> None:
+    """Raises RevisionConflict when it was changed since."""
+    if expect is not None and expect != defined_at(job):
+        message = f"job {job.name!r} was changed since it was read; read it again"
+        raise RevisionConflict(message)

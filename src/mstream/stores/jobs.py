@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -14,7 +14,7 @@ from mstream.domain import audit
 from mstream.domain.connector import ConnectorSpec
 from mstream.domain.job import Intent, Job, Phase, RunFailure
 from mstream.domain.plan import Damaged
-from mstream.errors import DocumentDamaged
+from mstream.errors import DocumentDamaged, RevisionConflict
 from mstream.ports.documents import ABSENT, Collection, Revision, Stored
 from mstream.stores.strays import Strays
 
@@ -76,9 +76,24 @@ class JobStore:
         """Take a job's document away; False: there was none. Raises RevisionConflict."""
         return await self._documents.delete(name, expect=expect)
 
-    async def discard(self, name: str) -> bool:
-        """Take a document away that cannot be used, whatever it is; False: there was none."""
-        return await self._documents.delete(name)
+    async def discard(self, name: str, *, noted: Callable[[], Awaitable[None]]) -> None:
+        """Take a document away that cannot be used, once `noted` has told of it; nothing is done if there is none.
+
+        Raises RevisionConflict when it can be used after all, or was changed meanwhile.
+        """
+        stored: Stored | None = None
+        try:
+            stored = await self._documents.get(name)
+            if stored is None:
+                return
+            _read(stored)
+        except DocumentDamaged:
+            await noted()
+            # What the store cannot read has no revision.
+            await self._documents.delete(name, expect=stored.revision if stored else None)
+        else:
+            message = f"job {name!r}: its document can be used again; look at the job before it is deleted"
+            raise RevisionConflict(message)
 
     async def get(self, name: str) -> StoredJob | None:
         """One job; None: there is none. Raises DocumentDamaged."""

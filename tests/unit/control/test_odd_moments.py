@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from mstream.control.authority import SoleOwner
+from mstream.control.chronicle import Chronicle
 from mstream.control.provisioning import created
 from mstream.control.record import JobRecord
-from mstream.domain.audit import Actor, Change
-from mstream.domain.job import Intent, Job, Phase
+from mstream.domain.audit import Actor, Subject
+from mstream.domain.job import Intent, Phase
 from mstream.domain.run import RunSpec
-from mstream.errors import IllegalTransition, JobExists, MstreamError, StoreUnreachable
+from mstream.errors import IllegalTransition, JobExists, MstreamError, RevisionConflict, StoreUnreachable
 from mstream.ports.owner import Owner
 from mstream.providers.memory.documents import MemoryDocuments
-from mstream.stores.jobs import JobStore
+from mstream.stores.audit import AuditLog
+from mstream.stores.jobs import JobStore, to_document
 from tests.unit.control.scripted import Flaky, Script, ScriptedRun, connector, plane
 from tests.virtual import VirtualClock, run
 
@@ -59,20 +62,12 @@ def test_a_second_making_of_a_job_does_not_run_it_twice() -> None:
 
 def test_a_change_whose_answer_was_lost_is_in_the_trail_before_the_next() -> None:
     async def story() -> None:
-        kept: list[str] = []
-
-        async def noted(job: Job, change: Change) -> None:
-            kept.append(change.verb)
-
-        async def caught_up(job: Job) -> None:
-            if job.last_change and job.last_change.verb not in kept:
-                kept.append(job.last_change.verb)
-
+        trail = AuditLog(MemoryDocuments().collection("audit", key="key"))
         jobs, clock = Flaky(MemoryDocuments().collection("jobs")), VirtualClock()
         store = JobStore(jobs)
         job, revision = created(connector(), Intent.RUNNING, by=ME, origin="api", clock=clock, epoch=0)
         await store.create(job, revision=revision)
-        record = JobRecord(job, revision, store, authority=SoleOwner(), clock=clock, noted=noted, caught_up=caught_up)
+        record = JobRecord(job, revision, store, authority=SoleOwner(), clock=clock, trail=Chronicle(audit=trail))
         jobs.loses_answers = jobs.is_blind = True
         with pytest.raises(StoreUnreachable):
             await record.intend(lambda job: Intent.STOPPED, verb="stop", by=ME)
@@ -80,7 +75,8 @@ def test_a_change_whose_answer_was_lost_is_in_the_trail_before_the_next() -> Non
 
         await record.intend(lambda job: Intent.PAUSED, verb="pause", by=ME)
 
-        assert kept == ["create", "stop", "pause"]
+        kept = await trail.of(Subject.JOB, "copy")
+        assert {each.change.verb for each in kept} == {"create", "stop", "pause"}
 
     run(story())
 
@@ -166,6 +162,21 @@ def test_a_job_cannot_be_removed_while_its_run_is_handed_over() -> None:
                 await it.manager.remove("copy", by=ME)
             await asyncio.sleep(60)
             await it.manager.remove("copy", by=ME)
+
+    run(story())
+
+
+def test_a_damaged_document_that_was_repaired_meanwhile_is_not_taken_away() -> None:
+    async def story() -> None:
+        async with plane(Script()) as it:
+            good = replace(it.manager.view("copy").job, spec=connector("other"))
+            await it.jobs.put("other", {"name": "other", "state": "running"})
+            await it.manager.reread()
+            await it.jobs.put("other", to_document(good))
+
+            with pytest.raises(RevisionConflict, match="can be used again"):
+                await it.manager.remove("other", by=ME)
+            assert await it.jobs.get("other") is not None
 
     run(story())
 
