@@ -11,13 +11,16 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types layers fmt bench chaos docs setup runtime lock clean
+.PHONY: help run example-mongodb test check lint types layers fmt bench chaos docs setup runtime lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: runtime ## Set up what is needed and run the quick start
 	@$(BIN)/python examples/quickstart/run.py $(ARGS)
+
+example-mongodb: setup ## Run the MongoDB example on a stand-in (or on the deployment that MONGODB_URI names)
+	@$(BIN)/python examples/mongodb/run.py $(ARGS)
 
 test: setup ## Set up what is needed and run the whole test suite, two tests at a time (ARGS="-k name" for a part)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
@@ -44,7 +47,7 @@ bench: ## Measure against bare loops
 	@$(PYTHON) scripts/environment.py bench
 	@$(BIN)/python -m bench $(ARGS)
 
-chaos: setup ## Kill processes at full scale (SUITE=delivery, persistence or restart)
+chaos: setup ## Kill processes at full scale (SUITE=delivery, mongodb, persistence or restart)
 	@$(BIN)/python -m tests.chaos $(SUITE) $(ARGS)
 
 docs: setup ## Generate the reference pages, check links and code blocks
