@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from itertools import count
 from random import Random
 from typing import Any
@@ -105,13 +106,13 @@ class Run:
         done = asyncio.Event()
         checkpointer = flow.parts.checkpointer
         work = [
-            self._guarded(flow.read(self._retry("source", self._control.draining))),
-            self._guarded(flow.transform()),
-            *(self._guarded(self._delivery(flow, each)) for each in flow.parts.deliverers),
+            self._guarded(lambda: flow.read(self._retry("source", self._control.draining))),
+            self._guarded(flow.transform),
+            *(self._guarded(partial(self._delivery, flow, each)) for each in flow.parts.deliverers),
         ]
         try:
             async with (
-                background(self._guarded(checkpointer.run(done))) as saving,
+                background(self._guarded(lambda: checkpointer.run(done))) as saving,
                 background(self._watch_lag(flow)),
                 background(self._drain_deadline()) as deadline,
             ):
@@ -163,11 +164,14 @@ class Run:
         self._deadline = self._clock.monotonic() + self._spec.connector.drain_timeout_sec
         await self._clock.sleep(self._spec.connector.drain_timeout_sec)
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
-        """When one task fails, nothing new is begun anywhere; writes under way are finished."""
+    async def _guarded(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """When one task fails, nothing new is begun anywhere; writes under way are finished.
+
+        The work is made when its turn comes: a run may be aborted before that.
+        """
         fine = False
         try:
-            await work
+            await work()
             fine = True
         finally:
             if not fine:

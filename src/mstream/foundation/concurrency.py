@@ -127,7 +127,9 @@ async def background(work: Coroutine[Any, Any, Any]) -> AsyncIterator[asyncio.Ta
 
 async def within(deadline: asyncio.Task[Any], *work: Awaitable[Any]) -> bool:
     """Let every piece finish, as `finish_all`; False, with all of them cancelled, when the deadline ends first."""
-    everything = asyncio.ensure_future(finish_all(*work))
+    # Tasks from the beginning: what is cancelled before its first step must have been somebody's, too.
+    pieces = [asyncio.ensure_future(each) for each in work]
+    everything = asyncio.ensure_future(finish_all(*pieces))
     try:
         await asyncio.wait({everything, deadline}, return_when=asyncio.FIRST_COMPLETED)
         if not everything.done():
@@ -135,7 +137,7 @@ async def within(deadline: asyncio.Task[Any], *work: Awaitable[Any]) -> bool:
         await everything
         return True
     finally:
-        await _end(everything)
+        await _end(everything, *pieces)
 
 
 async def any_set(*events: asyncio.Event) -> None:
