@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -11,6 +10,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from mstream.domain.checkpoint import Lane, Position
+from mstream.domain.lines import Lines
 
 T = TypeVar("T")
 
@@ -54,15 +54,6 @@ class Operation(StrEnum):
     UPDATE = "update"
     REPLACE = "replace"
     DELETE = "delete"
-
-
-class Measured(Sequence[bytes]):
-    """Payloads that know how many bytes they are: nobody has to count."""
-
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """Bytes of all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +127,7 @@ class Batch:
         """Bytes of the payloads; 0 where there are none."""
         if self.payloads is None:
             return 0
-        if isinstance(self.payloads, Measured):
+        if isinstance(self.payloads, Lines):
             return self.payloads.size
         try:
             return sum(map(len, self.payloads))  # type: ignore[arg-type]  # tombstones are the slow way

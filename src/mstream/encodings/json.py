@@ -20,6 +20,7 @@ import msgspec
 import orjson
 
 from mstream.domain.batch import Document, Encoding
+from mstream.domain.lines import Lines
 from mstream.encodings.json_exact import read, write
 from mstream.encodings.numbers import number
 from mstream.errors import DecodeError, EncodeError
@@ -48,8 +49,10 @@ class JsonCodec:
 
     def decode(self, payloads: Sequence[bytes | None]) -> tuple[list[Document], Sequence[Failure]]:
         """As `ports.encoding.Codec`."""
+        # The end of a line is white space after its value: nobody needs to cut it off.
+        readable = payloads.with_ends if isinstance(payloads, Lines) else payloads
         try:
-            return list(map(_decode, payloads)), ()  # type: ignore[arg-type]  # None is refused here
+            return list(map(_decode, readable)), ()  # type: ignore[arg-type]  # None is refused here
         except (*_UNREADABLE, TypeError):
             pass
         documents: list[Document] = [None] * len(payloads)

@@ -82,7 +82,7 @@ class Deliverer:
 
     async def _deliver(self, sequence: int, prepared: Prepared) -> list[Refusal]:
         refusals: list[Refusal] = []
-        left = list(range(len(prepared.batch)))
+        left: Sequence[int] = range(len(prepared.batch))
         batch = prepared.batch
         retry: Retry | None = None
         while True:
@@ -125,7 +125,7 @@ class Deliverer:
             for each in failures
         ]
 
-    def present(self, sequence: int, batch: Batch, left: list[int]) -> tuple[Batch, list[int]]:
+    def present(self, sequence: int, batch: Batch, left: Sequence[int]) -> tuple[Batch, Sequence[int]]:
         """Without the records of lanes that this run has given up since they were read."""
         if not self._may_be_gone():
             return batch, left

@@ -165,11 +165,13 @@ class Flow:
 
     async def deliver(self, deliverer: Deliverer) -> None:
         """Give one sink its batches, in order, up to `overlap` at a time."""
-        queue = self.queues[deliverer.index]
+        queue, loop = self.queues[deliverer.index], asyncio.get_running_loop()
         async with settling() as begin:
             while (flight := await queue.get()) is not None:
                 if deliverer.sink.overlap == 1:
                     await self._deliver_one(deliverer, flight)
+                    # Its records go while the next ones are written: the sink must not wait for that.
+                    loop.call_soon(_let_go, flight)
                     continue
                 await deliverer.has_room()
                 begin(self._deliver_beside(deliverer, flight))
@@ -225,6 +227,10 @@ class Flow:
         meter.active_at = self.parts.clock.monotonic()
         if flight.batch.times:
             meter.last_source_time_ms = flight.batch.times[-1] or meter.last_source_time_ms
+
+
+def _let_go(flight: Flight) -> None:
+    """The last reference is that of this call."""
 
 
 def _cut(prepared: Prepared, count: int) -> Prepared:

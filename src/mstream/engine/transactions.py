@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from mstream.domain.batch import Batch, concat
 from mstream.engine.checkpointing import TransactionalCheckpoints
@@ -108,7 +109,7 @@ class Transactions:
 
     def _present(self, flight: Flight) -> Prepared:
         prepared = flight.prepared[self._deliverer.index]
-        left = list(range(len(prepared.batch)))
+        left: Sequence[int] = range(len(prepared.batch))
         batch, left = self._deliverer.present(flight.ticket.sequence, prepared.batch, left)
         if len(left) == len(prepared.batch):
             return prepared

@@ -142,7 +142,7 @@ class Transforms:
         self, piece: Batch, start: int, spent: dict[int, float]
     ) -> tuple[list[Prepared], list[Refusal]]:
         refusals: list[Refusal] = []
-        origins: list[int] = list(range(start, start + len(piece)))
+        origins: Origins = range(start, start + len(piece))
         piece, origins = self._converted(piece, origins, self._source_encoding, self._source_mode, refusals)
         for number, step in enumerate(self._steps):
             piece, origins = self._in_form(piece, origins, step.middleware.accepts, refusals)
@@ -160,10 +160,10 @@ class Transforms:
         number: int,
         step: Step,
         piece: Batch,
-        origins: list[int],
+        origins: Origins,
         refusals: list[Refusal],
         spent: dict[int, float],
-    ) -> tuple[Batch, list[int]]:
+    ) -> tuple[Batch, Origins]:
         if not len(piece):
             return replace(piece, encoding=step.output_encoding), origins
         what = f"middleware {step.name}"
@@ -184,14 +184,12 @@ class Transforms:
                 self._page.idle()
             spent[number] += self._clock.monotonic() - began
 
-    def _for_sink(self, want: Want, piece: Batch, origins: list[int], refusals: list[Refusal]) -> Prepared:
+    def _for_sink(self, want: Want, piece: Batch, origins: Origins, refusals: list[Refusal]) -> Prepared:
         piece, origins = self._converted(piece, origins, want.encoding, want.json_mode, refusals)
         piece, origins = self._in_form(piece, origins, want.form, refusals)
         return Prepared(batch=piece, origins=origins)
 
-    def _in_form(
-        self, piece: Batch, origins: list[int], form: Form, refusals: list[Refusal]
-    ) -> tuple[Batch, list[int]]:
+    def _in_form(self, piece: Batch, origins: Origins, form: Form, refusals: list[Refusal]) -> tuple[Batch, Origins]:
         return (
             self._decoded(piece, origins, refusals)
             if form is Form.DOCUMENTS
@@ -199,8 +197,8 @@ class Transforms:
         )
 
     def _converted(
-        self, piece: Batch, origins: list[int], encoding: Encoding, mode: JsonMode, refusals: list[Refusal]
-    ) -> tuple[Batch, list[int]]:
+        self, piece: Batch, origins: Origins, encoding: Encoding, mode: JsonMode, refusals: list[Refusal]
+    ) -> tuple[Batch, Origins]:
         """Records that are in this encoding already stay the very same bytes."""
         if piece.encoding is encoding:
             return piece, origins
@@ -215,13 +213,13 @@ class Transforms:
         )
         return _kept(replace(piece, payloads=payloads, documents=None, encoding=encoding), origins, failures, refusals)
 
-    def _decoded(self, piece: Batch, origins: list[int], refusals: list[Refusal]) -> tuple[Batch, list[int]]:
+    def _decoded(self, piece: Batch, origins: Origins, refusals: list[Refusal]) -> tuple[Batch, Origins]:
         if piece.documents is not None or not len(piece):
             return piece, origins
         documents, failures = self._codecs[piece.encoding].decode(piece.payloads or [])
         return _kept(replace(piece, documents=documents), origins, failures, refusals)
 
-    def _encoded(self, piece: Batch, origins: list[int], refusals: list[Refusal]) -> tuple[Batch, list[int]]:
+    def _encoded(self, piece: Batch, origins: Origins, refusals: list[Refusal]) -> tuple[Batch, Origins]:
         if piece.payloads is not None or not len(piece):
             return piece, origins
         payloads, failures = self._codecs[piece.encoding].encode(piece.documents or [])
@@ -230,8 +228,8 @@ class Transforms:
 
 
 def _kept(
-    piece: Batch, origins: list[int], failures: Sequence[Failure], refusals: list[Refusal]
-) -> tuple[Batch, list[int]]:
+    piece: Batch, origins: Origins, failures: Sequence[Failure], refusals: list[Refusal]
+) -> tuple[Batch, Origins]:
     if not failures:
         return piece, origins
     refusals += [Refusal(index=origins[each.index], error=each.error, stage=_stage(each)) for each in failures]
@@ -244,6 +242,10 @@ def _stage(failure: Failure) -> str:
 
 
 def _joined(parts: Sequence[Prepared], count: int) -> Prepared:
+    batch = concat([each.batch for each in parts])
+    # Where every record became one, each part still has the range that it began with.
+    if len(batch) == count and all(isinstance(each.origins, range) for each in parts):
+        return Prepared(batch=batch, origins=None)
     origins = list(chain.from_iterable(each.origins or () for each in parts))
     is_plain = len(origins) == count and origins == list(range(count))
-    return Prepared(batch=concat([each.batch for each in parts]), origins=None if is_plain else origins)
+    return Prepared(batch=batch, origins=None if is_plain else origins)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from itertools import repeat
 
 from mstream.domain.batch import Batch, Encoding
+from mstream.domain.lines import Lines
 from mstream.errors import RecordRefused
 from mstream.ports.roles import Failure
-from mstream.providers.file.lines import Lines
 
 #: As a number it is found several times as fast as as a text.
 _LINE_END = ord("\n")

@@ -6,59 +6,17 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import accumulate
 from typing import overload
 
-from mstream.domain.batch import Measured
 from mstream.domain.checkpoint import Lane, Position
+from mstream.domain.lines import Lines
 from mstream.providers.file.identity import FileIdentity, last_line
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 #: Lines that sort below this begin with white space, or are empty.
 _VISIBLE = b"!"
 _PIECE = 1 << 20
-
-
-class Lines(Measured):
-    """Lines that were read together; who writes all of them need not look at each."""
-
-    def __init__(self, together: bytes) -> None:
-        #: All of them, each with its end.
-        self.together = together
-        # Several times as fast as `split`, which looks at every byte by itself.
-        self._with_ends = BytesIO(together).readlines()
-
-    def __len__(self) -> int:
-        return len(self._with_ends)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self[:])
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        if isinstance(index, slice):
-            return [each[:-1] for each in self._with_ends[index]]
-        return self._with_ends[index][:-1]
-
-    def __eq__(self, other: object) -> bool:
-        """As a list of the same lines."""
-        return self[:] == (other[:] if isinstance(other, Lines) else other)
-
-    __hash__ = None  # type: ignore[assignment]  # as a list's
-
-    @property
-    def size(self) -> int:
-        """Bytes without the ends."""
-        return len(self.together) - len(self._with_ends)
-
-    @property
-    def are_visible(self) -> bool:
-        """Whether none is empty or begins with white space."""
-        return min(self._with_ends) >= _VISIBLE
 
 
 class Marks(Sequence[Position]):
@@ -182,9 +140,9 @@ def _pieces(descriptor: int, start: int, end: int) -> Iterator[bytes]:
 
 def cut_lines(data: bytes, offset: int) -> tuple[Sequence[bytes], list[int] | None]:
     """The lines without their ends, blank ones left out; where each ends, if that is not plain."""
-    lines = Lines(data)
+    lines = Lines.of(data)
     marked = offset == 0 and data.startswith(_BYTE_ORDER_MARK)
-    if not marked and lines.are_visible and b"\r" not in data:
+    if not marked and min(lines.with_ends) >= _VISIBLE and b"\r" not in data:
         return lines, None
     payloads: list[bytes] = []
     ends: list[int] = []
