@@ -6,6 +6,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import accumulate
 from typing import overload
 
@@ -140,7 +141,8 @@ def _pieces(descriptor: int, start: int, end: int) -> Iterator[bytes]:
 
 def cut_lines(data: bytes, offset: int) -> tuple[Sequence[bytes], list[int] | None]:
     """The lines without their ends, blank ones left out; where each ends, if that is not plain."""
-    lines = Lines.of(data)
+    # Several times as fast as `split`, which looks at every byte by itself.
+    lines = Lines(BytesIO(data).readlines(), data)
     marked = offset == 0 and data.startswith(_BYTE_ORDER_MARK)
     if not marked and min(lines.with_ends) >= _VISIBLE and b"\r" not in data:
         return lines, None
