@@ -9,8 +9,6 @@ from typing import Final
 
 from mstream.config.problems import shown_key
 from mstream.domain.connector import ConnectorSpec
-from mstream.domain.job import Job
-from mstream.ports.documents import Revision
 
 _MISSING: Final = object()
 
@@ -28,14 +26,6 @@ def definition(spec: ConnectorSpec) -> dict[str, object]:
 def definition_hash(spec: ConnectorSpec) -> str:
     """The same for the same definition."""
     return hashlib.sha256(canonical(definition(spec))).hexdigest()
-
-
-def defined_at(job: Job) -> Revision:
-    """Another one after every change of definition or intent, and the same for all that is observed of the job.
-
-    v0.47 leaves no trace of its changes: for its jobs definition and intent speak themselves.
-    """
-    return job.last_change.revision if job.last_change else f"{definition_hash(job.spec)}-{job.intent.value}"
 
 
 def file_hash(connectors: Iterable[ConnectorSpec]) -> str:

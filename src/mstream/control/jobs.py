@@ -14,10 +14,9 @@ from typing import Final, Self
 
 from mstream.control.authority import Authority
 from mstream.control.chronicle import Chronicle
-from mstream.control.differences import defined_at
 from mstream.control.launch import Launcher
 from mstream.control.provisioning import Taken, created
-from mstream.control.record import JobRecord
+from mstream.control.record import JobRecord, defined_at
 from mstream.control.supervisor import Supervisor
 from mstream.domain.audit import Actor
 from mstream.domain.connector import ConnectorSpec

@@ -10,9 +10,9 @@ from typing import Any, Final
 from mstream.config.connector import connector_of_request
 from mstream.config.document import ConfigFile
 from mstream.control.checkpoints import Checkpoints, require_at_rest, to_document
-from mstream.control.differences import defined_at
 from mstream.control.jobs import Answer, JobManager
 from mstream.control.planning import plan_of_apply, plan_start
+from mstream.control.record import defined_at
 from mstream.control.rotation import KeyStatus, status_of
 from mstream.control.services import ServiceRegistry
 from mstream.control.startup import Startup

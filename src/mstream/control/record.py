@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from mstream.control.authority import Authority
-from mstream.control.differences import defined_at
+from mstream.control.differences import definition_hash
 from mstream.domain.audit import Actor, Change
 from mstream.domain.connector import ConnectorSpec
 from mstream.domain.job import Intent, Job
@@ -331,6 +331,14 @@ class JobRecord:
         self._job = job
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def defined_at(job: Job) -> Revision:
+    """Another one after every change of definition or intent, and the same for all that is observed of the job.
+
+    v0.47 leaves no trace of its changes: for its jobs definition and intent speak themselves.
+    """
+    return job.last_change.revision if job.last_change else f"{definition_hash(job.spec)}-{job.intent.value}"
 
 
 def _require(job: Job, expect: Revision | None) -> None:
