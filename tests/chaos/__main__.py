@@ -6,10 +6,11 @@ import argparse
 import json
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import persistence
+from tests.chaos import mongodb, mongodb_flows, persistence
 from tests.chaos.delivery import Broken, Delivery
 from tests.chaos.flows import TARGETS
 from tests.chaos.restart import Restarts
@@ -18,7 +19,7 @@ REPORTS = Path(__file__).resolve().parents[2] / "docs" / "reports"
 #: About what a kill with its restart takes; sets the writer's rate.
 _SECONDS_PER_KILL = 2.0
 #: Kills, or turns, of a full run.
-_FULL = {"delivery": 200, "persistence": 2000, "restart": 1000}
+_FULL = {"delivery": 200, "mongodb": 100, "persistence": 2000, "restart": 1000}
 
 
 def main() -> int:
@@ -29,7 +30,7 @@ def main() -> int:
         "--kills", type=int, help=f"how many; turns, of `restart` (default: {_FULL}; then they are written down)"
     )
     parser.add_argument("--seconds", type=float, help="go on for so long")
-    parser.add_argument("--records", type=int, default=50_000, help="of each flow of `delivery`")
+    parser.add_argument("--records", type=int, default=50_000, help="of each flow of `delivery` and `mongodb`")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--only", default="", help="flows or legs whose name holds this text")
     parser.add_argument("--parallel", type=int, default=2, help="worlds at the same time, of `persistence`")
@@ -37,7 +38,8 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.seed is None:
         chosen.seed = persistence.new_seed()
-    return {"delivery": _delivery, "persistence": _persistence, "restart": _restart}[chosen.suite](chosen)
+    suites = {"delivery": _delivery, "mongodb": _mongodb, "persistence": _persistence, "restart": _restart}
+    return suites[chosen.suite](chosen)
 
 
 def _delivery(chosen: argparse.Namespace) -> int:
@@ -56,6 +58,26 @@ def _delivery(chosen: argparse.Namespace) -> int:
         print(json.dumps(run.report()), flush=True)
         if chosen.kills is None and chosen.seconds is None:
             _write_part("delivery", {"flow": target.name, **_where(), **run.report()})
+    return 0
+
+
+def _mongodb(chosen: argparse.Namespace) -> int:
+    kills = None if chosen.seconds else chosen.kills or _FULL["mongodb"]
+    per_second = chosen.records / (chosen.seconds or (kills or 0) * _SECONDS_PER_KILL)
+    for target in mongodb_flows.TARGETS:
+        if chosen.only not in target.name:
+            continue
+        with tempfile.TemporaryDirectory(prefix="mstream-chaos-") as folder:
+            delivery = partial(mongodb.run, target, Path(folder), records=chosen.records, per_second=per_second)
+            try:
+                run = delivery(seed=chosen.seed, kills=kills, seconds=chosen.seconds)
+            except Broken as broken:
+                print(f"{target.name}, seed {chosen.seed}: {broken}", file=sys.stderr)
+                return 1
+        report = mongodb.report(run, target)
+        print(json.dumps(report), flush=True)
+        if chosen.kills is None and chosen.seconds is None:
+            _write_part("mongodb", {"flow": target.name, **_where(), **report})
     return 0
 
 
