@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,10 +26,9 @@ from mstream.ports.documents import (
 )
 
 from .config import Dialect, sqlite_path
-from .faults import Fault, fault_of, store_error
 from .service import SqlService
-from .tables import AT_KEY, has_table, insert_of, select_of, table_of, update_of, write_expecting
-from .together import SharedWrites
+from .tables import AT_KEY, insert_of, select_of, table_of, update_of, write_expecting
+from .together import SharedReads, SharedWrites
 
 T = TypeVar("T")
 
@@ -46,11 +45,11 @@ class SqlDocuments:
 
     def __init__(self, service: SqlService) -> None:
         self._service = service
-        self._writes = SharedWrites(service)
+        self._reads, self._writes = SharedReads(service), SharedWrites(service)
 
     def collection(self, resource: str, *, key: str = "name") -> SqlCollection:
         """The collection of that name; its table is made when it is first needed."""
-        return SqlCollection(self._service, self._writes, resource)
+        return SqlCollection(self._service, self._reads, self._writes, resource)
 
     async def ping(self) -> None:
         """Answers when the database does, and was not laid out by a newer version of the program."""
@@ -66,15 +65,17 @@ class SqlDocuments:
 class SqlCollection:
     """One table of documents."""
 
-    def __init__(self, service: SqlService, writes: SharedWrites, resource: str) -> None:
+    def __init__(self, service: SqlService, reads: SharedReads, writes: SharedWrites, resource: str) -> None:
         self._service = service
+        self._reads = reads
         self._writes = writes
         self._table = table_of(resource, service.dialect)
         self._what = f"collection {resource!r}"
 
     async def get(self, key: str) -> Stored | None:
         """The document as last written by anybody."""
-        rows = await self._rows(select_of(self._table), {AT_KEY: key})
+        statement, parameters = select_of(self._table), {AT_KEY: key}
+        rows = await self._read(lambda connection: connection.execute(statement, parameters).all())
         return _stored(rows[0]) if rows else None
 
     async def scan(self, *, after: str = "", limit: int = 1000) -> Sequence[Stored]:
@@ -137,47 +138,14 @@ class SqlCollection:
 
     async def _page(self, after: str, limit: int) -> Sequence[sa.Row[Any]]:
         key = self._table.c.key
-        return await self._rows(sa.select(self._table).where(key > after).order_by(key).limit(limit))
+        statement = sa.select(self._table).where(key > after).order_by(key).limit(limit)
+        return await self._read(lambda connection: connection.execute(statement).all())
 
-    async def _rows(
-        self, statement: sa.Select[Any], parameters: Mapping[str, Any] | None = None
-    ) -> Sequence[sa.Row[Any]]:
-        return await read(self._service, self._what, statement, self._table, parameters)
+    async def _read(self, work: Callable[[sa.Connection], Sequence[sa.Row[Any]]]) -> Sequence[sa.Row[Any]]:
+        return await self._reads.run(work, self._table, self._what)
 
     async def _run(self, work: Callable[[sa.Connection], T]) -> T:
         return await self._writes.run(work, self._table, self._what)
-
-
-async def read(
-    service: SqlService,
-    what: str,
-    statement: sa.Select[Any],
-    table: sa.Table,
-    parameters: Mapping[str, Any] | None = None,
-) -> Sequence[sa.Row[Any]]:
-    """What the statement finds; nothing, where the table was never made: reading makes none."""
-
-    def call() -> Sequence[sa.Row[Any]]:
-        try:
-            return service.transact(lambda connection: connection.execute(statement, parameters).all(), mode="read")
-        except service.failures as error:
-            if fault_of(error) is not Fault.MISSING or has_table(service, table):
-                raise
-            return ()
-
-    return await _called(service, what, call)
-
-
-async def _called(service: SqlService, what: str, call: Callable[[], T]) -> T:
-    """In the service's thread; the driver's errors end here."""
-
-    def guarded() -> T:
-        try:
-            return call()
-        except service.failures as error:
-            raise store_error(error, what) from None
-
-    return await service.thread.run(guarded)
 
 
 def write_entry(connection: sa.Connection, dialect: Dialect, entry: CheckpointEntry) -> None:
