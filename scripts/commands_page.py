@@ -56,6 +56,13 @@ _NOTES: Final[Mapping[str, str]] = {
         "Cut off anywhere, it can be done again.\n"
     ),
     "key": "See [how to rotate keys](../howto/rotate-keys.md).\n",
+    "services resources": "Of MongoDB: collections, time series and views; those named `system.…` are left out.\n",
+    "services schema": (
+        "Documents whose types differ somewhere are told apart, the most frequent first.\n"
+        '`--json` prints `[{"share_percent", "sample_count", "schema"}]`, where `schema` is a JSON Schema.\n'
+        "No value shows, unless `--values` asks for it: then `enum` has texts that came at least twice, `minimum` and"
+        " `maximum` numbers, but never of fields whose names sound personal.\n"
+    ),
     "checkpoints": "See [the tutorial](../tutorial/stop-crash-restart.md).\n",
 }
 

@@ -13,6 +13,7 @@ from mstream.domain.connector import MiddlewareRef, Ref, SinkRef, SourceRef
 from mstream.domain.service import RoleOptions, ServiceConfig
 from mstream.errors import ProviderUnavailable
 from mstream.ports.documents import DocumentStore
+from mstream.ports.inspection import Inspection
 from mstream.ports.probe import ProbeStep
 from mstream.ports.roles import Lanes, Middleware, Resume, Sink, Source
 from mstream.ports.schemas import SchemaCatalog
@@ -99,6 +100,8 @@ class Provider(Generic[C, L]):
     unavailable: Callable[[C], str | None] = lambda config: None
     #: Tests a service step by step and writes nothing; references are resolved already. None: opening it is the test.
     probe: Callable[[C], Awaitable[Sequence[ProbeStep]]] | None = None
+    #: Lists what a service holds, and looks at its documents; None: it cannot.
+    inspection: Callable[[L], Inspection] | None = None
     #: The config as a run has it to its end: texts that it refers to and that the run's resources need are taken in.
     #: Reads files, in a thread, and never raises; what cannot be read is left to the run, which says why.
     pinned: Callable[[C, Sequence[str]], C] | None = None

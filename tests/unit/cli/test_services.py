@@ -1,4 +1,4 @@
-"""`mstream services test`: what it says of a service, to people and to programs, and never a secret."""
+"""`mstream services`: what it says of a service, to people and to programs, and never a secret."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mstream.cli import main
+from tests.servers.mongodb import MongoDatabase
 from tests.servers.process import free_port
 
 PLANTED = "hunter2-planted"
@@ -96,3 +97,79 @@ def test_nothing_is_made_by_asking(folder: Path) -> None:
 def test_a_service_that_is_not_in_the_file(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["services", "test", "bogus"]) == 1
     assert "'bogus'" in capfd.readouterr().err
+
+
+@pytest.fixture
+def filled(folder: Path, mongo_java_database: MongoDatabase) -> MongoDatabase:
+    """A database with two forms of orders, named by the file."""
+    database = mongo_java_database
+    with database.client() as client:
+        orders = client[database.name]["orders"]
+        orders.insert_many([{"_id": each, "email": f"{PLANTED}{each}@example.com"} for each in range(3)])
+        orders.insert_one({"_id": "last", "note": None})
+        client[database.name]["customers"].insert_one({"_id": 1})
+    text = FILE.replace("mongodb://u:{planted}@127.0.0.1:{port}/", database.uri).replace(
+        '"shop"\n\n', '"{name}"\n\n', 1
+    )
+    (folder / "mstream-config.toml").write_text(text.format(name=database.name))
+    return database
+
+
+def test_resources_come_by_name(filled: MongoDatabase, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["services", "resources", "shop"]) == 0
+    assert capfd.readouterr().out.split() == ["customers", "collection", "orders", "collection"]
+
+    assert main(["services", "resources", "shop", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {
+        "service_name": "shop",
+        "resources": [
+            {"name": "customers", "resource_type": "collection"},
+            {"name": "orders", "resource_type": "collection"},
+        ],
+    }
+
+
+def test_a_schema_tells_its_forms_and_no_value(filled: MongoDatabase, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["services", "schema", "shop", "orders"]) == 0
+    out, _ = capfd.readouterr()
+    assert [line.split() for line in out.splitlines()] == [
+        ["75", "%", "of", "4", "documents"],
+        ["_id", "integer"],
+        ["email", "string", "(email)"],
+        ["25", "%", "of", "4", "documents"],
+        ["_id", "string"],
+        ["note", "null"],
+    ]
+
+    assert main(["services", "schema", "shop", "orders", "--json", "--values"]) == 0
+    out, _ = capfd.readouterr()
+    found = json.loads(out)
+    assert [(each["share_percent"], each["sample_count"]) for each in found] == [(75.0, 3), (25.0, 1)]
+    assert found[0]["schema"]["properties"]["_id"] == {"type": "integer", "minimum": 0, "maximum": 2}
+    assert found[0]["schema"]["required"] == ["_id", "email"]
+    assert PLANTED not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["resources", "shop"], 1),
+        (["schema", "shop", "orders"], 1),
+        (["resources", "files"], 1),
+        (["resources", "bus"], 1),
+        (["resources", "hidden"], 1),
+        (["schema", "shop", "orders", "--sample", "0"], 2),
+        (["schema", "shop", "orders", "--sample", "1001"], 2),
+    ],
+)
+def test_what_cannot_be_looked_into_is_told(
+    arguments: list[str], code: int, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = folder / "mstream-config.toml"
+    file.write_text(file.read_text().replace('/"\n', '/?timeoutMS=300"\n', 1))
+
+    assert main(["services", *arguments]) == code
+
+    out, err = capfd.readouterr()
+    assert not out
+    assert PLANTED not in err

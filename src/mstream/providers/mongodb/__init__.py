@@ -11,6 +11,7 @@ from mstream.domain.batch import Encoding
 from mstream.domain.checkpoint import Begin, Lane
 from mstream.domain.connector import SinkRef, SourceRef
 from mstream.ports.documents import DocumentStore
+from mstream.ports.inspection import Inspection
 from mstream.ports.probe import ProbeStep
 from mstream.ports.provider import Provider, SinkRole, SourceRole, not_built
 from mstream.ports.roles import Lanes, Resume, Sink, Source
@@ -69,6 +70,12 @@ async def _probe(config: MongodbConfig) -> Sequence[ProbeStep]:
     return await probe(config)
 
 
+def _inspection(live: MongodbService) -> Inspection:
+    from .inspection import MongodbInspection  # noqa: PLC0415 - the driver is loaded when it is needed
+
+    return MongodbInspection(live)
+
+
 def _unbuilt(*_: Any) -> NoReturn:
     raise not_built("mongodb schemas")
 
@@ -110,5 +117,6 @@ PROVIDER: Provider[MongodbConfig, MongodbService] = Provider(
     transactional_with=same_database,
     unavailable=_unavailable,
     probe=_probe,
+    inspection=_inspection,
     extra="mongodb",
 )
