@@ -11,10 +11,11 @@ import statistics
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench import boot, bson, keys, records, stage
+from bench import boot, bson, keys, mongodb, records, stage
 from bench.flows import CONTENDERS, FLOWS, Flow, Trial
 from bench.process import Measured
 
@@ -23,15 +24,15 @@ class Unequal(Exception):
     """Two contenders did not write the same."""
 
 
-def main() -> int:
+def main() -> int:  # noqa: C901 - a line for each part
     """Measure what is asked for; 0 when it ran, whatever the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="flows|stage|bson|memory|keys|boot", help="default: all")
+    parser.add_argument("parts", nargs="*", metavar="flows|stage|bson|mongodb|memory|keys|boot", help="default: all")
     parser.add_argument("--records", type=int, default=1_000_000, help="records of a flow (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each comparison (default: %(default)s)")
     parser.add_argument("--only", default="", help="flows whose name holds this text")
     chosen = parser.parse_args()
-    parts = chosen.parts or ["flows", "stage", "bson", "memory", "keys", "boot"]
+    parts = chosen.parts or ["flows", "stage", "bson", "mongodb", "memory", "keys", "boot"]
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     with tempfile.TemporaryDirectory(prefix="mstream-bench-") as folder:
         if "stage" in parts:
@@ -42,6 +43,9 @@ def main() -> int:
             for flow in FLOWS:
                 if chosen.only in flow.name:
                     compare_flow(flow, Path(folder), chosen.records, chosen.rounds)
+        if "mongodb" in parts:
+            for sink in (each for each in mongodb.SINKS if chosen.only in each):
+                compare_stream(sink, Path(folder), min(chosen.records, 200_000), chosen.rounds)
         if "memory" in parts:
             compare_memory(Path(folder), chosen.records)
         if "keys" in parts:
@@ -99,9 +103,14 @@ def compare_flow(flow: Flow, folder: Path, count: int, rounds: int) -> None:
             shutil.rmtree(trial.folder)
         if len(set(digests.values())) != 1:
             raise Unequal(f"{flow.name}: {digests}")
+    show(flow.name, found, count, rounds)
+
+
+def show(title: str, found: Mapping[str, Sequence[Measured]], count: int, rounds: int) -> None:
+    """Medians, and what they are to ours."""
     rates = {name: statistics.median(each.records_per_second for each in runs) for name, runs in found.items()}
     ours = rates["mstream"]
-    print(f"\n{flow.name}, {count:,} records, {rounds} rounds, equal outputs")
+    print(f"\n{title}, {count:,} records, {rounds} rounds, equal outputs")
     for name, runs in found.items():
         spread = [each.records_per_second for each in runs]
         memory = max(each.memory for each in runs)
@@ -110,6 +119,23 @@ def compare_flow(flow: Flow, folder: Path, count: int, rounds: int) -> None:
             f"  ({min(spread):,.0f} to {max(spread):,.0f})  {memory:4.0f} MiB",
             flush=True,
         )
+
+
+def compare_stream(sink: str, folder: Path, count: int, rounds: int) -> None:
+    """From a change stream: mstream, the bare loop, mstream again (the noise)."""
+    size = mongodb.size_of_lines(count)
+    found: dict[str, list[Measured]] = defaultdict(list)
+    for turn in range(rounds):
+        digests = {}
+        for contender in mongodb.CONTENDERS if turn % 2 == 0 else reversed(mongodb.CONTENDERS):
+            trial = mongodb.Trial(sink, contender, folder / "trial", count, size)
+            measured, digests[contender] = trial.run()
+            found[contender].append(measured)
+            shutil.rmtree(trial.folder)
+        if len(set(digests.values())) != 1:
+            raise Unequal(f"change stream to {sink}: {digests}")
+    way = "a file" if sink == "file" else f"a collection, {sink}"
+    show(f"change stream to {way}", found, count, rounds)
 
 
 def compare_memory(folder: Path, count: int) -> None:
