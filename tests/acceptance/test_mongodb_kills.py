@@ -22,7 +22,7 @@ RECORDS = 3000
 @pytest.mark.chaos
 @pytest.mark.parametrize("target", TARGETS, ids=lambda each: each.name)
 def test_no_change_is_lost_however_often_the_program_is_killed(target: type[StreamTarget], tmp_path: Path) -> None:
-    module = nx if target.server is NxServer else mongo_java
+    module = nx if issubclass(target.server, NxServer) else mongo_java
     if not module.is_installed():
         pytest.skip(module.ADVICE)
     seed = random.SystemRandom().randrange(1_000_000)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.chaos.delivery import Broken, Delivery, Run
 from tests.chaos.mongodb_feed import GONE, Changes, Inserts
-from tests.chaos.mongodb_flows import SOURCE, Mirror, StreamTarget
+from tests.chaos.mongodb_flows import Mirror, StreamTarget
 
 #: How long the first events may take to arrive.
 _PATIENCE = 60.0
@@ -53,7 +53,7 @@ class StreamDelivery(Delivery):
     def __init__(self, target: StreamTarget, *, records: int, per_second: float, seed: int) -> None:
         super().__init__(target, records=records, per_second=per_second, seed=seed)
         self._stream = target
-        self._writer = Inserts(target.shop[SOURCE], at_least=records, per_second=per_second)
+        self._writer = Inserts(target.orders, at_least=records, per_second=per_second)
 
     def run(self, *, kills: int | None, seconds: float | None) -> Run:
         """As of a file, once the program's stream is open: it tells of what comes after that."""
@@ -85,7 +85,7 @@ class MirrorDelivery(StreamDelivery):
     def __init__(self, target: Mirror, *, records: int, per_second: float, seed: int) -> None:
         super().__init__(target, records=records, per_second=per_second, seed=seed)
         self._mirror = target
-        self._changes = Changes(target.shop[SOURCE], at_least=records, per_second=per_second, seed=seed)
+        self._changes = Changes(target.orders, at_least=records, per_second=per_second, seed=seed)
         self._writer = self._changes
 
     def _check_checkpoint(self) -> None:

@@ -15,6 +15,7 @@ from pymongo import MongoClient
 
 from tests.chaos.flows import INTERVAL_MS, Table, Target
 from tests.chaos.mongodb_feed import Feed, Orders
+from tests.chaos.mongodb_nx import NxWithTransactions
 from tests.servers.mongo_java import MongoJavaServer
 from tests.servers.mongodb import MongodbServer
 from tests.servers.nx import NxServer
@@ -39,6 +40,12 @@ provider = "mongodb"
 name = "shop"
 connection_string = "{uri}"
 db_name = "{database}"
+
+[[services]]
+provider = "mongodb"
+name = "copies"
+connection_string = "{uri}"
+db_name = "{other}"
 
 [[services]]
 provider = "udf"
@@ -77,13 +84,14 @@ class StreamTarget(Target):
     steps = ""
 
     def __init__(self, folder: Path, server: MongodbServer) -> None:
-        database = server.create_database()
+        database, other = server.create_database(), server.create_database()
         self.folder = folder
         self.source = folder / "in"  # no file is read
         self.config = folder / "chaos.toml"
         self.client: MongoClient[dict[str, Any]] = database.client()
-        self.shop = self.client[database.name]
-        self.feed = Feed(self.shop[SOURCE])
+        self.orders = self.client[database.name][SOURCE]
+        self.target = self.client[other.name]
+        self.feed = Feed(self.orders)
         (folder / "out").mkdir()
         (folder / "scripts").mkdir()
         (folder / "scripts" / "without_id.py").write_text(_WITHOUT_ID)
@@ -92,6 +100,7 @@ class StreamTarget(Target):
                 system=self.system,
                 uri=server.uri,
                 database=database.name,
+                other=other.name,
                 service=self.service and f"[[services]]\n{self.service}\n",
                 delivery=self.delivery,
                 source=SOURCE,
@@ -134,16 +143,16 @@ class Copies(StreamTarget):
     """Into a collection as new documents, with the position in one transaction."""
 
     name = "collection to collection, effectively once"
-    server = NxServer  # the only stand-in with transactions
+    server = NxWithTransactions
     delivery = "effectively_once"
-    system = f'[system.checkpoints]\nservice_name = "shop"\nresource = "{CHECKPOINTS}"\n'
+    system = f'[system.checkpoints]\nservice_name = "copies"\nresource = "{CHECKPOINTS}"\n'
     service = ""
     resource = COPY
     steps = '{ service_name = "scripts", resource = "without_id.py", output_encoding = "bson" }'
-    sink = f'service_name = "shop", resource = "{COPY}", output_encoding = "bson"'
+    sink = f'service_name = "copies", resource = "{COPY}", output_encoding = "bson"'
 
     def extent(self) -> int:
-        return self.shop[COPY].estimated_document_count()
+        return self.target[COPY].estimated_document_count()
 
     def count(self, extent: int) -> int:
         return max(0, extent - self.feed.primers)
@@ -152,10 +161,10 @@ class Copies(StreamTarget):
         return {each["n"] for each in self.arrived()}
 
     def arrived(self) -> Sequence[dict[str, Any]]:
-        return [{name: each[name] for name in each if name != "_id"} for each in _records(self.shop[COPY])]
+        return [{name: each[name] for name in each if name != "_id"} for each in _records(self.target[COPY])]
 
     def token(self) -> str | None:
-        return token_in(list(self.shop[CHECKPOINTS].find()))
+        return token_in(list(self.target[CHECKPOINTS].find()))
 
 
 class Mirror(StreamTarget):
@@ -165,10 +174,10 @@ class Mirror(StreamTarget):
     server = NxServer  # its events name the document of an update
     service = ""
     resource = COPY
-    sink = f'service_name = "shop", resource = "{COPY}", output_encoding = "bson", write_mode = "replace"'
+    sink = f'service_name = "copies", resource = "{COPY}", output_encoding = "bson", write_mode = "replace"'
 
     def extent(self) -> int:
-        return self.shop[COPY].estimated_document_count()
+        return self.target[COPY].estimated_document_count()
 
     def count(self, extent: int) -> int:
         return extent
@@ -177,11 +186,11 @@ class Mirror(StreamTarget):
         return {each["n"] for each in self.arrived()}
 
     def arrived(self) -> Sequence[dict[str, Any]]:
-        return _records(self.shop[COPY])
+        return _records(self.target[COPY])
 
     def original(self) -> Sequence[dict[str, Any]]:
         """What it must become."""
-        return _records(self.shop[SOURCE])
+        return _records(self.orders)
 
 
 class Rows(StreamTarget, Table):
