@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 import structlog
 
-from tests.servers import mariadb, mongo_java, mongodb, nx, postgresql
+from tests.servers import kafka, mariadb, mongo_java, mongodb, nx, postgresql
 
 # An example takes as long as the machine lets it; the limit per test holds all the same.
 hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
@@ -19,7 +19,16 @@ hypothesis.settings.load_profile("project")
 pytest_plugins = ["tests.servers.fixtures"]
 
 #: Tests that use one of these fixtures, directly or not, need a server.
-CONNECTED = frozenset({"running_postgres", "running_mysql", "running_mongo_java", "running_nx", "mongodb_deployment"})
+CONNECTED = frozenset(
+    {
+        "running_postgres",
+        "running_mysql",
+        "running_mongo_java",
+        "running_nx",
+        "mongodb_deployment",
+        "running_kafka",
+    }
+)
 #: Seconds; the general limit stands in pyproject.toml.
 SLOW_LIMIT = 300
 #: The first test that uses a server waits for its start.
@@ -52,6 +61,7 @@ def pytest_report_header() -> list[str]:
         ("MariaDB", mariadb.is_installed(), mariadb.ADVICE),
         ("mongo-java-server", mongo_java.is_installed(), mongo_java.ADVICE),
         ("nx-27017", nx.is_installed(), nx.ADVICE),
+        ("Apache Kafka", kafka.is_installed(), kafka.ADVICE),
     ]
     found = [name for name, is_installed, _ in servers if is_installed]
     lines = [f"servers: {', '.join(found) or 'none'}"]

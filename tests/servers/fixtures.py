@@ -6,6 +6,8 @@
 `mongo_java_database`, `nx_database`             an empty database of a stand-in for MongoDB
 `mongodb_deployment`                             an empty database of the deployment that the environment names
 `mongo_java_server`, `nx_server`                 the stand-in itself
+`kafka_topics`                                   names for topics on the session's Apache Kafka
+`kafka_server`                                   the broker itself, to stop, crash and restart; runs again afterwards
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.servers import mariadb, mongo_java, mongodb, nx, postgresql
+from tests.servers import kafka, mariadb, mongo_java, mongodb, nx, postgresql
+from tests.servers.kafka import KafkaServer, KafkaTopics
 from tests.servers.mariadb import MariadbServer
 from tests.servers.mongo_java import MongoJavaServer
 from tests.servers.mongodb import MongoDatabase
@@ -148,3 +151,29 @@ def mongodb_deployment() -> Iterator[MongoDatabase]:
     yield database
     with database.client() as client:
         client.drop_database(database.name)
+
+
+@pytest.fixture(scope="session")
+def running_kafka() -> Iterator[KafkaServer]:
+    """The session's Apache Kafka."""
+    if not kafka.is_installed():
+        pytest.skip(f"Java and Maven are not installed; {kafka.ADVICE}")
+    server = KafkaServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def kafka_server(running_kafka: KafkaServer) -> Iterator[KafkaServer]:
+    """For tests that take the broker away."""
+    yield running_kafka
+    running_kafka.start()
+
+
+@pytest.fixture
+def kafka_topics(running_kafka: KafkaServer) -> KafkaTopics:
+    """Topics of a test."""
+    return KafkaTopics(running_kafka)

@@ -13,9 +13,11 @@ from types import ModuleType
 
 import pytest
 import sqlalchemy
+from confluent_kafka import Consumer, Producer
 from sqlalchemy import text
 
-from tests.servers import mariadb, mongo_java, nx, postgresql
+from tests.servers import kafka, mariadb, mongo_java, nx, postgresql
+from tests.servers.kafka import KafkaServer, KafkaTopics
 from tests.servers.mariadb import MariadbServer
 from tests.servers.postgresql import PostgresServer
 
@@ -111,6 +113,7 @@ def test_a_wrong_password_is_refused(server: PostgresServer | MariadbServer) -> 
         (mariadb, "MariadbServer"),
         (mongo_java, "MongoJavaServer"),
         (nx, "NxServer"),
+        (kafka, "KafkaServer"),
     ],
 )
 @pytest.mark.timeout(120)
@@ -135,6 +138,33 @@ def test_a_server_ends_with_a_session_that_is_killed(module: ModuleType, name: s
         assert ends(int(port), seconds=60)
     finally:
         shutil.rmtree(folder)
+
+
+def test_what_kafka_has_taken_is_there_after_a_crash(kafka_server: KafkaServer, kafka_topics: KafkaTopics) -> None:
+    topic = kafka_topics.create("numbers", partitions=3)
+    producer = Producer({"bootstrap.servers": kafka_topics.bootstrap, "acks": "all", "log_level": 0})
+    for number in range(100):
+        producer.produce(topic, str(number), key=str(number % 7))
+    assert producer.flush(30) == 0
+
+    kafka_server.crash()
+    kafka_server.start()
+
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka_topics.bootstrap,
+            "group.id": kafka_topics.prefix,
+            "auto.offset.reset": "earliest",
+            "log_level": 0,
+        }
+    )
+    consumer.subscribe([topic])
+    found: list[int] = []
+    ends = time.monotonic() + 60
+    while len(found) < 100 and time.monotonic() < ends:
+        found += [int(each.value()) for each in consumer.consume(100, 1.0) if each.error() is None]
+    consumer.close()
+    assert sorted(found) == list(range(100))
 
 
 def is_listening(port: int) -> bool:

@@ -5,25 +5,14 @@ Its jars come through Maven from the pom beside this file, once; they are kept i
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
+from tests.servers.maven import ADVICE, SMALL_JAVA, copy_jars, is_installed, prepared, program, run
 from tests.servers.mongodb import MongodbServer
-from tests.servers.process import ServerFailed, find_program
 
-ADVICE = "apt-get install default-jdk-headless maven"
+__all__ = ["ADVICE", "MongoJavaServer", "is_installed"]
 
-_RECIPE = Path(__file__).parent
-_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-
-
-def is_installed() -> bool:
-    return all(find_program([each]) is not None for each in ("java", "javac", "mvn"))
+_POM, _MAIN = (Path(__file__).parent / each for each in ("pom.xml", "MongoServerMain.java"))
 
 
 class MongoJavaServer(MongodbServer):
@@ -33,52 +22,15 @@ class MongoJavaServer(MongodbServer):
 
     def __init__(self) -> None:
         super().__init__("mongo-java")
-        self._home = prepared()
+        self._home = prepared("mongo-java", [_POM, _MAIN], _build)
 
     def command(self) -> list[str]:
-        java = [_found("java"), "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
         path = f"{self._home}/classes:{self._home}/lib/*"
-        return [*java, quiet, "-cp", path, "MongoServerMain", "127.0.0.1", str(self.port)]
-
-
-def prepared() -> Path:
-    """The folder with jars and classes; made anew when the recipe has changed."""
-    recipe = [_RECIPE / each for each in ("pom.xml", "MongoServerMain.java")]
-    digest = hashlib.sha256(b"\0".join(each.read_bytes() for each in recipe)).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mstream-tests"
-    cache.mkdir(parents=True, exist_ok=True)
-    target = cache / f"mongo-java-{digest}"
-    with (cache / "mongo-java.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another test session may be at it
-        if not target.exists():
-            build = Path(tempfile.mkdtemp(prefix="mongo-java-", dir=cache))
-            try:
-                _build(build)
-                build.rename(target)
-            except BaseException:
-                shutil.rmtree(build, ignore_errors=True)
-                raise
-    return target
+        java = [program("java"), "-Xmx512m", *SMALL_JAVA, quiet, "-cp", path]
+        return [*java, "MongoServerMain", "127.0.0.1", str(self.port)]
 
 
 def _build(target: Path) -> None:
-    jars = [f"-DoutputDirectory={target / 'lib'}", "-DincludeScope=runtime"]
-    _run([_found("mvn"), "-q", "-B", "-ntp", "-f", str(_RECIPE / "pom.xml"), _COPY, *jars])
-    source = str(_RECIPE / "MongoServerMain.java")
-    _run([_found("javac"), "-cp", f"{target}/lib/*", "-d", str(target / "classes"), source])
-
-
-def _run(command: list[str]) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        message = f"{command[0]} ended with {result.returncode}\n{(result.stdout + result.stderr)[-2000:]}"
-        raise ServerFailed(message)
-
-
-def _found(name: str) -> str:
-    program = find_program([name])
-    if program is None:
-        message = f"{name} is missing: {ADVICE}"
-        raise ServerFailed(message)
-    return str(program)
+    copy_jars(_POM, target / "lib")
+    run([program("javac"), "-cp", f"{target}/lib/*", "-d", str(target / "classes"), str(_MAIN)])

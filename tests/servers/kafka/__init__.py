@@ -1,0 +1,113 @@
+"""A private Apache Kafka: one broker that is its own controller.
+
+Its jars come through Maven from the pom beside this file, once; they are kept in the user's cache.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import uuid
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.servers.maven import ADVICE, SMALL_JAVA, copy_jars, is_installed, prepared, program
+from tests.servers.process import ServerProcess, free_port
+
+__all__ = ["ADVICE", "KafkaServer", "KafkaTopics", "is_installed"]
+
+_POM = Path(__file__).parent / "pom.xml"
+#: One broker has no others to replicate to, and small coordinators start sooner.
+_ALONE = {
+    "default.replication.factor": 1,
+    "offsets.topic.replication.factor": 1,
+    "offsets.topic.num.partitions": 4,
+    "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1,
+    "transaction.state.log.num.partitions": 4,
+    "share.coordinator.state.topic.replication.factor": 1,
+    "share.coordinator.state.topic.min.isr": 1,
+    "share.coordinator.state.topic.num.partitions": 4,
+    "group.initial.rebalance.delay.ms": 0,
+    "group.min.session.timeout.ms": 1000,
+    "num.network.threads": 2,
+    "num.io.threads": 2,
+    "log.cleaner.dedupe.buffer.size": 8 << 20,
+    "auto.create.topics.enable": "false",
+}
+
+
+class KafkaServer(ServerProcess):
+    """Topics outlive a crash."""
+
+    accounts = None  # the jars lie in our own cache
+
+    def __init__(self) -> None:
+        super().__init__("kafka")
+        self._home = prepared("kafka", [_POM], lambda target: copy_jars(_POM, target / "lib"))
+        self._admin: AdminClient | None = None
+        properties = {
+            "process.roles": "broker,controller",
+            "node.id": 1,
+            "log.dirs": self.folder / "data",
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAIN",
+            "listener.security.protocol.map": "PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": f"PLAIN://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{(controller := free_port())}",
+            "advertised.listeners": f"PLAIN://127.0.0.1:{self.port}",
+            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            **_ALONE,
+        }
+        self._properties = self.folder / "server.properties"
+        self._properties.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        self.run([*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)])
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        return [*self._java(), "kafka.Kafka", str(self._properties)]
+
+    def greet(self) -> None:
+        self.admin().list_topics(timeout=1)
+
+    def admin(self) -> AdminClient:
+        """Kept: one that is let go takes its answers along."""
+        if self._admin is None:
+            quiet = {"logger": _silent, "log_level": 0}
+            self._admin = AdminClient({"bootstrap.servers": self.bootstrap, **quiet})
+        return self._admin
+
+    def create_topic(self, name: str, partitions: int = 1, **settings: str) -> None:
+        """A topic, once it is there."""
+        (made,) = self.admin().create_topics([NewTopic(name, partitions, 1, config=settings)]).values()
+        made.result(30)
+
+    def _java(self) -> list[str]:
+        quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+        return [program("java"), "-Xmx256m", *SMALL_JAVA, quiet, "-cp", f"{self._home}/lib/*"]
+
+
+class KafkaTopics:
+    """Names of one test on a broker that others use, too."""
+
+    def __init__(self, server: KafkaServer) -> None:
+        self.server = server
+        self.prefix = f"test-{secrets.token_hex(4)}-"
+
+    @property
+    def bootstrap(self) -> str:
+        return self.server.bootstrap
+
+    def create(self, name: str, partitions: int = 1, **settings: str) -> str:
+        """A new topic; gives its whole name."""
+        self.server.create_topic(self.prefix + name, partitions, **settings)
+        return self.prefix + name
+
+
+def _silent(*_: Any) -> None:
+    """While the broker is not there the client says so in any case."""
