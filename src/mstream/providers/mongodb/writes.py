@@ -6,6 +6,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bson import CodecOptions
+from bson.codec_options import DatetimeConversion
 from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
@@ -20,6 +22,13 @@ from .merging import is_delete, merged, removed
 
 Action = InsertOne[Any] | ReplaceOne[Any] | UpdateOne | DeleteOne
 
+#: How a document begins whose first field is a text named `_id`, behind its length; and where its value begins.
+_TEXT_ID: Final = b"\x02_id\0"
+_AT_VALUE: Final = 9
+#: To see the names of fields, whatever their values are.
+_NAMES: Final[CodecOptions[RawBSONDocument]] = CodecOptions(
+    RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS, unicode_decode_error_handler="ignore"
+)
 #: The server's own limit on a document.
 LIMIT: Final = 16 * 1024 * 1024
 
@@ -115,8 +124,9 @@ def _checked(payload: bytes) -> bytes:
 # ------------------------------------------------------------------------------------------------------------ documents
 def _insert(index: int, payload: bytes, options: MongodbSinkOptions) -> Write:
     key: Hashable = None
-    if payload[4:9] == USUAL:
-        key = payload[9:USUAL_END]
+    end = _end_of_id(payload)
+    if end:
+        key = payload[_AT_VALUE:end]
     else:
         found = next((each for each in elements(payload) if each.name == ID), None)
         key = None if found is None else identity(as_key(found))
@@ -124,7 +134,7 @@ def _insert(index: int, payload: bytes, options: MongodbSinkOptions) -> Write:
 
 
 def _replace(index: int, payload: bytes, options: MongodbSinkOptions) -> Write:
-    key, where = found_by(payload, options.key_fields)
+    key, where = _found(payload, options.key_fields)
     if options.key_fields != (ID,):
         # Whichever document has the key keeps its own.
         payload = document_of([each.raw for each in elements(payload) if each.name != ID])
@@ -132,15 +142,16 @@ def _replace(index: int, payload: bytes, options: MongodbSinkOptions) -> Write:
 
 
 def _upsert(index: int, payload: bytes, options: MongodbSinkOptions) -> Write:
-    key, where = found_by(payload, options.key_fields)
-    fields = [each for each in elements(payload) if each.name != ID]
-    for each in fields:
-        if not each.name or each.name.startswith("$") or "." in each.name:
-            message = f"its field {each.name!r} cannot be set by name; use write_mode = 'replace'"
+    key, where = _found(payload, options.key_fields)
+    for name in RawBSONDocument(payload, _NAMES):
+        if name != ID and (not name or name[0] == "$" or "." in name):
+            message = f"its field {name!r} cannot be set by name; use write_mode = 'replace'"
             raise Misfit(message)
+    end = _end_of_id(payload)
+    others = [payload[end:-1]] if end else [each.raw for each in elements(payload) if each.name != ID]
     # A document of nothing but its key is made, or left as it is.
-    change: dict[str, Any] = {"$set": RawBSONDocument(document_of([each.raw for each in fields]))}
-    return Write(index, key, UpdateOne(where, change if fields else {"$setOnInsert": where}, upsert=True))
+    change: dict[str, Any] = {"$set": RawBSONDocument(document_of(others))}
+    return Write(index, key, UpdateOne(where, change if any(others) else {"$setOnInsert": where}, upsert=True))
 
 
 def _merge(index: int, payload: bytes, options: MongodbSinkOptions) -> Write:
@@ -148,6 +159,24 @@ def _merge(index: int, payload: bytes, options: MongodbSinkOptions) -> Write:
         return _delete(index, payload, None, options)
     key, action = merged(payload)
     return Write(index, key, action)
+
+
+def _found(payload: bytes, names: Sequence[str]) -> tuple[Hashable, RawBSONDocument]:
+    """As `found_by`; an id at the head of its document is found without looking at the rest."""
+    end = _end_of_id(payload) if names == (ID,) else 0
+    if not end:
+        return found_by(payload, names)
+    return payload[_AT_VALUE:end], RawBSONDocument(document_of([payload[4:end]]))
+
+
+def _end_of_id(payload: bytes) -> int:
+    """Where an ObjectId or a text ends that is named `_id` and stands first; 0: there is none of them."""
+    if payload[4:_AT_VALUE] == USUAL:
+        return USUAL_END
+    if payload[4:_AT_VALUE] != _TEXT_ID or len(payload) < _AT_VALUE + 6:
+        return 0
+    end = _AT_VALUE + 4 + int.from_bytes(payload[_AT_VALUE : _AT_VALUE + 4], "little")
+    return end if end < len(payload) and not payload[end - 1] else 0
 
 
 _MAKERS = {

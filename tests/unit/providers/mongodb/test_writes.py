@@ -78,9 +78,9 @@ def test_bytes_that_are_no_document_are_told(data: bytes) -> None:
         assert document_of([each.raw for each in elements(data)]) == data
 
 
-@given(st.integers(0, 400), st.integers(0, 255))
-def test_a_damaged_document_ends_in_an_answer(place: int, value: int) -> None:
-    raw = bytearray(bson.encode(EVERY_TYPE))
+@given(st.integers(0, 400), st.integers(0, 255), st.sampled_from([OID, "text", 7]))
+def test_a_damaged_document_ends_in_an_answer(place: int, value: int, document_id: Any) -> None:
+    raw = bytearray(bson.encode({**EVERY_TYPE, "_id": document_id}))
     raw[place % len(raw)] = value
 
     for mode in WriteMode:
@@ -112,6 +112,31 @@ def test_an_upsert_sets_the_fields_that_it_has() -> None:
         ("UpdateOne", {"_id": 5}, {"$set": {"a": 1, "b": {"c": 2}}}),
         ("UpdateOne", {"_id": 6}, {"$setOnInsert": {"_id": 6}}),
     ]
+
+
+@pytest.mark.parametrize("mode", ["insert", "replace", "upsert"])
+@pytest.mark.parametrize("document_id", [OID, "text", "", "ü\0x", 7, Int64(7), None, True])
+def test_an_id_is_found_wherever_it_stands(document_id: Any, mode: str) -> None:
+    fields = {"a": 1, "b": "x"}
+    first, last = sorted_of([{"_id": document_id, **fields}, {**fields, "_id": document_id}], write_mode=mode).writes
+
+    assert first.key == last.key
+    if mode != "insert":
+        assert first.action._filter.raw == last.action._filter.raw == bson.encode({"_id": document_id})  # type: ignore[union-attr]
+    if mode == "upsert":
+        assert first.action._doc["$set"].raw == last.action._doc["$set"].raw == bson.encode(fields)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("document_id", [OID, "text", 7])
+def test_an_upsert_leaves_values_alone_that_python_cannot_hold(document_id: Any) -> None:
+    late = b"\x09late\0" + (2**60).to_bytes(8, "little")
+    broken = b"\x02text\0\x02\0\0\0\xff\0"
+    fields = document_of([late, broken])
+    raw = document_of([bson.encode({"_id": document_id})[4:-1], late, broken])
+
+    (write,) = sorted_of([raw], write_mode="upsert").writes
+
+    assert write.action._doc["$set"].raw == fields  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("name", ["a.b", "$a", ""])
