@@ -1,13 +1,14 @@
 """nx-27017 with transactions that exclude each other, and that end with the connection that has begun them.
 
-By itself it lets a transaction that begins meanwhile become part of the open one, and keeps open for ever what a
-client has begun that is gone: what was never committed would count.
+By itself it lets a transaction that begins meanwhile become part of the open one, keeps open for ever what a client
+has begun that is gone, and shows to everybody what is not committed: what never was would count.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from nx_27017 import handler, nx_27017  # noqa: E402 - the path to it comes firs
 
 from tests.servers.nx import NxServer, main  # noqa: E402 - the same
 
-_CONFLICT = {
+_REFUSED = {
     "ok": 0,
     "code": 112,
     "codeName": "WriteConflict",
@@ -44,21 +45,26 @@ class _Transactions:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._begun: dict[str, str] = {}
+        self._begun: dict[Any, str] = {}
 
     def exclusive(self, handle: Callable[..., Any]) -> Callable[..., Any]:
-        """The handler of commands: a second transaction of a database is refused while one is open."""
+        """The handler of commands: a second transaction of a database is refused while one is open, a look waits."""
 
         def handled(server: Any, message: dict[str, Any]) -> Any:
             body = next((each for kind, each in message.get("sections", ()) if kind == "body"), {})
-            if not body.get("startTransaction"):
+            begins = body.get("startTransaction")
+            if not begins and "find" not in body:
                 return handle(server, message)
-            with self._lock:
-                session = handler._extract_session_id(body["lsid"])
-                if any(sid != session and db == body["$db"] for sid, db in _open(server)):
-                    return message.get("request_id", 0), dict(_CONFLICT)
-                self._begun[session] = message["_conn_id"]
-                return handle(server, message)
+            session = handler._extract_session_id(body["lsid"]) if "lsid" in body else None
+            while True:
+                with self._lock:
+                    if all(sid == session or db != body["$db"] for sid, db in _open(server)):
+                        if begins:
+                            self._begun[session] = message["_conn_id"]
+                        return handle(server, message)
+                if begins:
+                    return message.get("request_id", 0), dict(_REFUSED)
+                time.sleep(0.002)
 
         return handled
 
