@@ -93,6 +93,37 @@ def test_changes_arrive_in_order_and_none_is_lost_by_a_kill(folder: Path, databa
     assert firsts == sorted(firsts)
 
 
+def test_a_snapshot_that_is_killed_in_the_middle_misses_nothing(folder: Path, database: MongoDatabase) -> None:
+    config = folder / "mstream-config.toml"
+    config.write_text(
+        config.read_text().replace('resource = "orders"\n', 'resource = "orders"\nsnapshot = "initial"\n')
+    )
+    environ = {"SHOP_URI": database.uri}
+    count, filling = 20_000, "x" * 500
+    with database.client() as client:
+        orders = client[database.name]["orders"]
+        orders.insert_many([{"_id": f"{each:05d}", "n": 0, "filling": filling} for each in range(count)])
+        with Program(folder, "run", environ=environ) as program:
+            until(lambda: len(arrived(folder)) >= 1000, "some have come through")
+            program.send(signal.SIGKILL)
+            program.process.wait(timeout=30)
+        before = (folder / "out.jsonl").read_text().count("\n")
+        # One that was read, and one that was not; neither is told of by the snapshot's rest alone.
+        orders.replace_one({"_id": "00000"}, {"n": 1})
+        orders.replace_one({"_id": f"{count - 1:05d}"}, {"n": 1})
+        orders.insert_one({"_id": "new", "n": 1})
+
+        with Program(folder, "run", environ=environ):
+            until(lambda: any(each["_id"] == "new" for each in arrived(folder)), "the stream has caught up")
+            orders.insert_one({"_id": "last", "n": 1})
+            until(lambda: arrived(folder)[-1]["_id"] == "last", "and goes on")
+
+    assert before < count
+    final = {each["_id"]: each["n"] for each in arrived(folder)}
+    changed = {"00000", f"{count - 1:05d}", "new", "last"}
+    assert final == {**{f"{each:05d}": 0 for each in range(count)}, **dict.fromkeys(changed, 1)}
+
+
 def test_a_server_that_is_away_at_the_start_is_waited_for(folder: Path, database: MongoDatabase) -> None:
     nowhere = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=300"
     with Program(folder, "run", environ={"SHOP_URI": nowhere}) as program:

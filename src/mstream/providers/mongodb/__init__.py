@@ -29,6 +29,9 @@ from .config import (
 if TYPE_CHECKING:
     from .service import MongodbService
 
+#: One of these stands in a position: a token, a time, or how far a snapshot has come.
+_PLACES = frozenset({"_data", "time", "snapshot"})
+
 
 def _connect(config: MongodbConfig) -> AbstractAsyncContextManager[MongodbService]:
     if find_spec("pymongo") is None:
@@ -86,8 +89,8 @@ def _fingerprint(config: MongodbConfig, ref: SourceRef, options: MongodbSourceOp
 
 
 def _refused(lane: Lane, position: Any) -> str | None:
-    is_token = lane == "" and isinstance(position, dict) and bool(position.get("_data"))
-    return None if is_token else 'it takes {"": {"_data": …}}, a resume token, as `checkpoints show` has it'
+    is_place = lane == "" and isinstance(position, dict) and not _PLACES.isdisjoint(position)
+    return None if is_place else 'it takes {"": {"_data": …}}, a resume token, as `checkpoints show` has it'
 
 
 PROVIDER: Provider[MongodbConfig, MongodbService] = Provider(
@@ -98,7 +101,7 @@ PROVIDER: Provider[MongodbConfig, MongodbService] = Provider(
         open=_source,
         fingerprint=_fingerprint,
         options=MongodbSourceOptions,
-        begins={Begin.NOW: {}},
+        begins={Begin.BEGINNING: {"snapshot": "initial"}, Begin.NOW: {"snapshot": "never"}},
         refuses=_refused,
         finite=True,
         input_encoding=Encoding.BSON,

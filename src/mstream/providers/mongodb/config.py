@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -104,16 +105,34 @@ class OnHistoryLost(StrEnum):
 
     FAIL = "fail"
     RESTART_FROM_NOW = "restart_from_now"
+    RESNAPSHOT = "resnapshot"
+
+
+class TakeSnapshot(StrEnum):
+    """Whether a source without a position first reads the documents that are there."""
+
+    NEVER = "never"
+    INITIAL = "initial"
+    #: And ends behind them.
+    ONLY = "only"
 
 
 #: Stages that leave each event one event.
 STAGES = frozenset({"$match", "$project", "$addFields", "$set", "$unset", "$redact"})
 
 
+def is_pattern(name: str) -> bool:
+    """Whether it is `/…/`, a regular expression."""
+    return len(name) >= len("/./") and name.startswith("/") and name.endswith("/")
+
+
 class MongodbSourceOptions(RoleOptions):
     """How a change stream is read."""
 
     watch: Watch = Watch.COLLECTION
+    #: With watch = "database": the collections that are read, each by its name or as /a regular expression/; or else
+    #: all of them.
+    collections: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     #: Stages that the server runs over the events: filters and projections.
     pipeline: tuple[dict[str, Any], ...] = ()
     full_document: FullDocument = FullDocument.UPDATE_LOOKUP
@@ -122,7 +141,22 @@ class MongodbSourceOptions(RoleOptions):
     envelope: bool = False
     #: Events of indexes, views and sharding too.
     expanded_events: bool = False
+    #: Documents that are there already come first, as records, before what happens to them from then on.
+    snapshot: TakeSnapshot = TakeSnapshot.NEVER
+    #: How many ranges of documents are read at once.
+    snapshot_ranges: int = Field(default=1, ge=1, le=64)
     on_history_lost: OnHistoryLost = OnHistoryLost.FAIL
+
+    @field_validator("collections")
+    @classmethod
+    def _can_be_searched(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for each in filter(is_pattern, names):
+            try:
+                re.compile(each[1:-1])
+            except re.error as error:
+                message = f"{each!r} is no regular expression: {error}"
+                raise ValueError(message) from None
+        return names
 
     @field_validator("pipeline")
     @classmethod
@@ -131,6 +165,13 @@ class MongodbSourceOptions(RoleOptions):
             message = f"each stage is a table with one key out of {', '.join(sorted(STAGES))}"
             raise ValueError(message)
         return stages
+
+    @model_validator(mode="after")
+    def _chooses_in_a_database(self) -> Self:
+        if self.collections and self.watch is not Watch.DATABASE:
+            message = "collections are chosen in a database: set watch = 'database'"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _has_documents(self) -> Self:
@@ -178,7 +219,10 @@ def filter_digest(options: MongodbSourceOptions) -> str:
     """Tells streams of other events apart; "" for all events of one collection, as v0.47 has read them."""
     if options.watch is Watch.COLLECTION and not options.pipeline:
         return ""
-    text = json.dumps([options.watch.value, options.pipeline], sort_keys=True, default=str)
+    parts: list[Any] = [options.watch.value, options.pipeline]
+    if options.collections:
+        parts.append(options.collections)
+    text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -1,82 +1,97 @@
-"""A change stream's events as batches, in raw BSON all the way."""
+"""What happens in collections as batches, and what is in them before, in raw BSON all the way."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
-
-from bson import CodecOptions
-from bson.raw_bson import RawBSONDocument
-from pymongo.asynchronous.client_session import AsyncClientSession
+from typing import Any
 
 from mstream.domain.batch import Batch, Encoding
 from mstream.domain.checkpoint import Lane, Position
 from mstream.domain.connector import SourceRef
-from mstream.errors import PositionLost, ServiceError
+from mstream.errors import GuaranteeUnavailable, PositionLost, ServiceError
 from mstream.foundation.concurrency import begun, shielded
 from mstream.observability.logs import get_logger
-from mstream.ports.roles import Limit, Resume
+from mstream.ports.roles import Lag, Limit, Resume
 
-from .config import MongodbSourceOptions, OnHistoryLost, Watch
-from .events import Events, events_of
+from .config import MongodbSourceOptions, OnHistoryLost, TakeSnapshot
+from .cursors import SESSIONS
 from .faults import FAILURES
+from .following import LANE, ChangeStream, Fetched
+from .listing import collections_of, counted
+from .places import Place, Snapshot, position_of, stand_of
 from .service import MongodbService
-from .streams import PATIENCE_MS, Place, is_history_lost, opening, position_of, stream_error, token_of
+from .snapshot import Chunk, Mark, SnapshotReader
+from .streams import is_history_lost, stream_error
 
 log = get_logger(__name__)
 
-_RAW: CodecOptions[RawBSONDocument] = CodecOptions(RawBSONDocument, tz_aware=True)
-#: The one lane of a stream.
-LANE: Final = ""
-#: A server that does not wait is asked again after this many seconds.
-_PAUSE: Final = 0.05
+#: So many snapshots in a row may be made in vain before another one is refused.
+_TRIES = 2
 
 
 @dataclass(slots=True)
-class _Fetched:
-    """One answer of the server, with how much of it was handed out."""
+class Told:
+    """A place without records."""
 
-    events: Events
-    #: The place behind all of it; None: the server has not said.
-    token: bytes | None
-    at: int = 0
+    position: Position
+    is_end: bool = False
+    is_told: bool = False
+
+    def batch(self, limit: Limit) -> Batch | None:
+        """The place, once."""
+        if self.is_told:
+            return None
+        self.is_told = True
+        return Batch(payloads=[], encoding=Encoding.BSON, positions={LANE: self.position})
+
+
+Answer = Fetched | Chunk | Told
 
 
 class MongodbSource:
-    """One change stream; a task of its own fetches, so that a reader that is given up loses nothing."""
+    """A snapshot, if one is due, and the stream behind it, in one lane.
+
+    A task of its own fetches, so that a reader that is given up loses nothing.
+    """
 
     def __init__(
-        self, live: MongodbService, ref: SourceRef, options: MongodbSourceOptions, token: bytes | None
+        self, live: MongodbService, ref: SourceRef, options: MongodbSourceOptions, stand: Place | Snapshot | None
     ) -> None:
         self._live = live
         self._resource = ref.resource
         self._options = options
-        self._database = live.client.admin if options.watch is Watch.DEPLOYMENT else live.database
         self._what = f"change stream of {ref.resource!r} in service {live.config.name!r}"
-        self._session: AsyncClientSession | None = None
-        self._place = Place(token)
-        self._cursor = 0
-        self._collection = ""
-        self._step: asyncio.Task[_Fetched] | None = None
-        self._rest: _Fetched | None = None
-        self._told = token
+        self._stand = stand
+        #: The snapshot behind which the stream was opened, or will be.
+        self._snapshot = stand if isinstance(stand, Snapshot) else None
+        self._reader: SnapshotReader | None = None
+        self._stream: ChangeStream | None = None
+        self._hello: dict[str, Any] = {}
+        self._step: asyncio.Task[Answer] | None = None
+        self._rest: Answer | None = None
         self._is_finishing = False
         self._is_over = False
 
     async def open(self) -> None:
-        """Open the stream: what happens from now on is in it."""
-        client = self._live.client
+        """Note the place of the stream: what happens from now on is behind it."""
         try:
-            hello = await client.admin.command("hello")
+            self._hello = await self._live.client.admin.command("hello")
         except FAILURES as error:
             raise stream_error(error, self._what) from None
-        if "logicalSessionTimeoutMinutes" in hello:
-            # a cursor belongs to the session that opened it
-            self._session = client.start_session(causal_consistency=False)
-        self._rest = await self._opened()
+        stand = self._stand
+        start = stand.start if isinstance(stand, Snapshot) else stand or Place()
+        self._stream = ChangeStream(self._live, self._resource, self._options, start, self._hello)
+        if stand is None and self._options.snapshot is not TakeSnapshot.NEVER:
+            self._rest = await self._kept(lambda: self._begun(()))
+        elif isinstance(stand, Snapshot):
+            self._rest = await self._kept(lambda: self._resumed(stand))
+        elif self._options.snapshot is TakeSnapshot.ONLY:
+            self._is_over = True
+        else:
+            self._rest = await self._kept(self._stream.opened)
 
     async def read(self, limit: Limit) -> Batch | None:
         """Waits for events; an empty batch says that a quiet stream has a newer place."""
@@ -84,22 +99,25 @@ class MongodbSource:
             if self._rest is None:
                 if self._is_over:
                     return None
-                is_last_look = self._is_finishing and self._step is None and bool(self._cursor)
+                stream = self._opened_stream
+                is_last_look = self._is_finishing and self._step is None and not self._reader and stream.is_open
                 self._rest = await self._fetched()
-                self._is_over = is_last_look and not self._rest.events.tokens and not self._rest.events.skipped
-            rest = self._rest
-            if rest.at < len(rest.events.tokens):
-                return self._batch(rest, limit)
+                if is_last_look and isinstance(self._rest, Fetched) and self._rest.is_empty:
+                    self._is_over = True
+            batch = self._rest.batch(limit)
+            if batch is not None:
+                return batch
+            self._is_over = self._is_over or self._rest.is_end
             self._rest = None
-            if rest.token is not None and rest.token != self._told:
-                self._told = rest.token
-                return Batch(payloads=[], encoding=Encoding.BSON, positions={LANE: position_of(rest.token)})
 
     def positions(self, batch: Batch, count: int) -> Mapping[Lane, Position | None]:
-        """Each record's mark is the token after it."""
+        """Each record's mark is the place after it."""
         if count >= len(batch) or batch.marks is None:
             return batch.positions
-        return {LANE: position_of(batch.marks[count - 1])} if count else {}
+        if not count:
+            return {}
+        mark = batch.marks[count - 1]
+        return {LANE: mark.position() if isinstance(mark, Mark) else position_of(Place(mark))}
 
     async def ack(self, positions: Mapping[Lane, Position | None]) -> None:
         """Nothing to do: the oplog is kept by its size, whoever has read it."""
@@ -108,44 +126,31 @@ class MongodbSource:
         """From now on `read` ends once the server, asked anew, has nothing more."""
         self._is_finishing = True
 
+    async def lag(self) -> Mapping[Lane, Lag]:
+        """Documents that a snapshot has still to read; how many events lie ahead no server tells."""
+        stand = self._reader.stand if self._reader else None
+        if stand is None or stand.about is None:
+            return {LANE: Lag()}
+        return {LANE: Lag(records=max(stand.about - stand.read, 0))}
+
     async def close(self) -> None:
-        """Lets go of the cursor, as far as the server can be reached."""
+        """Lets go of the cursors, as far as the server can be reached."""
         if self._step is not None:
             self._step.cancel()
             await asyncio.wait({self._step})
             if not self._step.cancelled():
                 self._step.exception()
-        with suppress(*FAILURES):
-            if self._cursor:
-                await self._command({"killCursors": self._collection, "cursors": [self._cursor]})
-        if self._session is not None:
-            await self._session.end_session()
+        if self._reader is not None:
+            await self._reader.close()
+        if self._stream is not None:
+            await self._stream.close()
 
-    def _batch(self, rest: _Fetched, limit: Limit) -> Batch:
-        events, start = rest.events, rest.at
-        end, room = start, limit.bytes
-        for payload in events.payloads[start : start + limit.records]:
-            room -= len(payload or b"")
-            if room < 0 and end > start:
-                break
-            end += 1
-        rest.at = end
-        part = slice(start, end)
-        is_whole = end == len(events.tokens)
-        token = rest.token if is_whole and rest.token is not None else events.tokens[end - 1]
-        self._told = token
-        return Batch(
-            payloads=events.payloads[part],
-            encoding=Encoding.BSON,
-            keys=events.keys[part],
-            headers=events.headers[part],
-            operations=None if self._options.envelope else events.operations[part],
-            times=events.times[part],
-            marks=events.tokens[part],
-            positions={LANE: position_of(token)},
-        )
+    @property
+    def _opened_stream(self) -> ChangeStream:
+        assert self._stream is not None  # noqa: S101 - nobody reads before `open`
+        return self._stream
 
-    async def _fetched(self) -> _Fetched:
+    async def _fetched(self) -> Answer:
         """The next answer; who is cancelled while waiting leaves it to the next reader."""
         if self._step is None:
             self._step = begun(self._next())
@@ -153,78 +158,114 @@ class MongodbSource:
         step, self._step = self._step, None
         return step.result()
 
-    async def _next(self) -> _Fetched:
-        if not self._cursor:
-            return await self._opened()
-        command = {"getMore": self._cursor, "collection": self._collection, "maxTimeMS": PATIENCE_MS}
-        began = asyncio.get_running_loop().time()
+    async def _next(self) -> Answer:
+        if self._reader is None:
+            return await self._kept(self._opened_stream.next)
         try:
-            reply = await self._command(command)
+            found = await self._reader.next()
         except FAILURES as error:
-            self._cursor = 0
-            if is_history_lost(error) and self._options.on_history_lost is OnHistoryLost.RESTART_FROM_NOW:
-                return await self._restarted()
+            raise stream_error(error, f"snapshot of {self._resource!r} in service {self._live.config.name!r}") from None
+        return found if found is not None else await self._passed(self._reader)
+
+    async def _kept(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The stream's answer; what becomes of a history that is lost is up to the options."""
+        stream = self._opened_stream
+        try:
+            return await work()
+        except FAILURES as error:
+            if not stream.place.is_known or not is_history_lost(error):
+                raise stream_error(error, self._what) from None
+            lost = stream_error(error, self._what)
+        except ServiceError as error:
+            raise type(error)(f"{self._what}: {error}") from None
+        match self._options.on_history_lost:
+            case OnHistoryLost.FAIL:
+                raise lost
+            case OnHistoryLost.RESTART_FROM_NOW:
+                log.warning("change_stream_restarted_from_now", service=self._live.config.name, resource=self._resource)
+                stream.place = Place()
+                return await self._kept(stream.opened)
+            case OnHistoryLost.RESNAPSHOT:
+                return await self._again()
+
+    # ------------------------------------------------------------------------------------------------------- snapshots
+    async def _begun(self, lost: tuple[Place, ...]) -> Answer:
+        """A snapshot from its beginning: the stream's place first, so that nothing falls between both."""
+        stream = self._opened_stream
+        start = await stream.touched(Place())
+        if not start.is_known:
+            message = "the server tells no place at which the stream behind a snapshot begins; set snapshot = 'never'"
+            raise GuaranteeUnavailable(message)
+        names = await collections_of(self._live, self._resource, self._options, has_sessions=SESSIONS in self._hello)
+        about = await counted(self._live, names)
+        stream.place, stream.told = start, start.token
+        return self._reading(Snapshot(start=start, collections=names, about=about, lost=lost))
+
+    async def _resumed(self, stand: Snapshot) -> Answer:
+        """A snapshot from where it was, if the stream can still go on behind it."""
+        await self._opened_stream.touched(stand.start)
+        return self._reading(stand)
+
+    async def _again(self) -> Answer:
+        """Another snapshot, because the stream's place is lost; not for ever."""
+        place, snapshot = self._opened_stream.place, self._snapshot
+        before = snapshot.lost if snapshot is not None and place == snapshot.start else ()
+        if len(before) >= _TRIES:
+            message = (
+                f"{self._what}: the oplog has lost the place of the stream again, after {len(before)} snapshots in a"
+                " row that came to nothing; the stored position names them all. Make the oplog larger, or take"
+                " fewer documents at a time longer than it keeps: read fewer collections, or with more"
+                " snapshot_ranges; then reset the job's checkpoint"
+            )
+            raise PositionLost(message)
+        log.warning("change_stream_read_anew", service=self._live.config.name, resource=self._resource)
+        return await self._kept_anew((*before, place))
+
+    async def _kept_anew(self, lost: tuple[Place, ...]) -> Answer:
+        try:
+            found = await self._begun(lost)
+        except FAILURES as error:
             raise stream_error(error, self._what) from None
-        found = self._taken(reply["cursor"], "nextBatch")
-        is_early = asyncio.get_running_loop().time() - began < _PAUSE
-        if is_early and not self._is_finishing and not found.events.tokens:
-            await asyncio.sleep(_PAUSE)
         return found
 
-    async def _opened(self) -> _Fetched:
-        command = opening(self._resource, self._options, self._place)
-        try:
-            reply = await self._command(command)
-        except FAILURES as error:
-            is_lost = self._place.token is not None and is_history_lost(error)
-            if is_lost and self._options.on_history_lost is OnHistoryLost.RESTART_FROM_NOW:
-                return await self._restarted()
-            raise stream_error(error, self._what) from None
-        if self._place.token is None and self._place.time is None:
-            # where the server gives no token yet, what came after this moment is found by its time
-            self._place = Place(time=reply.get("operationTime"))
-        return self._taken(reply["cursor"], "firstBatch")
+    def _reading(self, stand: Snapshot) -> Told:
+        time = self._opened_stream.opened_at if self._is_member else None
+        self._snapshot = stand
+        self._reader = SnapshotReader(self._live, self._options, stand, time, has_sessions=SESSIONS in self._hello)
+        log.info(
+            "snapshot_started",
+            service=self._live.config.name,
+            resource=self._resource,
+            count=stand.read,
+            about=stand.about,
+        )
+        return Told(stand.position())
 
-    async def _restarted(self) -> _Fetched:
-        log.warning("change_stream_restarted_from_now", service=self._live.config.name, resource=self._resource)
-        self._place = Place()
-        return await self._opened()
+    async def _passed(self, reader: SnapshotReader) -> Told:
+        """The snapshot is done: from now on the stream tells where the source stands."""
+        self._snapshot = reader.stand
+        log.info("snapshot_finished", service=self._live.config.name, resource=self._resource, count=reader.stand.read)
+        await reader.close()
+        self._reader = None
+        return Told(reader.stand.position(), is_end=self._options.snapshot is TakeSnapshot.ONLY)
 
-    def _taken(self, cursor: Any, name: str) -> _Fetched:
-        documents: Sequence[RawBSONDocument] = cursor[name]
-        try:
-            events = events_of(documents, envelope=self._options.envelope)
-        except ServiceError as error:
-            # the place is still in front of it
-            self._cursor = 0
-            raise type(error)(f"{self._what}: {error}") from None
-        for kind, place in events.skipped:
-            log.warning("change_event_without_record", resource=self._resource, operation_type=kind, namespace=place)
-        last = documents[-1]["_id"].raw if documents else None
-        newest = cursor.get("postBatchResumeToken")
-        # behind an invalidate only its own token opens another stream
-        token = last if newest is None or events.is_invalidated else newest.raw
-        if token is not None:
-            self._place = Place(token)
-        self._cursor = 0 if events.is_invalidated else int(cursor["id"])
-        self._collection = cursor["ns"].partition(".")[2]
-        return _Fetched(events, token)
-
-    async def _command(self, command: dict[str, Any]) -> Any:
-        return await self._database.command(command, codec_options=_RAW, session=self._session)
+    @property
+    def _is_member(self) -> bool:
+        """Whether it is a replica set, or a router: reads may be bound to a time of the cluster."""
+        return "setName" in self._hello or self._hello.get("msg") == "isdbgrid"
 
 
 @asynccontextmanager
 async def open_source(
     live: MongodbService, ref: SourceRef, options: MongodbSourceOptions, resume: Resume
 ) -> AsyncIterator[MongodbSource]:
-    """Raises PositionLost for a position that is no token, or that the server cannot go on from."""
+    """Raises PositionLost for a position that is none, or that the server cannot go on from."""
     try:
-        token = token_of(resume.positions[LANE]) if LANE in resume.positions else None
+        stand = stand_of(resume.positions[LANE]) if LANE in resume.positions else None
     except ValueError:
         message = f"the stored position of {ref.resource!r} is no resume token; reset the job's checkpoint"
         raise PositionLost(message) from None
-    source = MongodbSource(live, ref, options, token)
+    source = MongodbSource(live, ref, options, stand)
     try:
         await source.open()
         yield source

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import bson
-from bson import json_util
-from bson.errors import BSONError
+from bson import Regex
 from pymongo.errors import OperationFailure, PyMongoError
 
 from mstream.errors import AccessDenied, PositionLost, ResourceMissing, ServiceError, Unreachable
 
-from .config import MongodbSourceOptions, Watch
+from .config import MongodbSourceOptions, Watch, is_pattern
 from .faults import service_error, told
+from .places import Place
 
 #: How long the server waits for events before it says that there are none, in milliseconds.
 PATIENCE_MS: Final = 1000
@@ -38,8 +35,9 @@ _MEANINGS: Final[dict[int, tuple[type[ServiceError], str]]] = {
     _HISTORY_LOST: (
         PositionLost,
         (
-            "the oplog no longer reaches back to the stored position; reset the job's checkpoint, or set"
-            " on_history_lost = 'restart_from_now': what lies between is lost"
+            "the oplog no longer reaches back to the stored position; reset the job's checkpoint,"
+            " or set on_history_lost = 'resnapshot' to read all documents again, or 'restart_from_now': what lies"
+            " between is lost"
         ),
     ),
     26: (ResourceMissing, "there is no such database; create it, or check db_name"),
@@ -59,14 +57,6 @@ _MEANINGS: Final[dict[int, tuple[type[ServiceError], str]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a stream begins: behind a token, or at a cluster time; at neither: now."""
-
-    token: bytes | None = None
-    time: Any = None
-
-
 def opening(resource: str, options: MongodbSourceOptions, place: Place) -> dict[str, Any]:
     """The command that opens the stream."""
     stage: dict[str, Any] = {"fullDocument": options.full_document.sent}
@@ -83,29 +73,19 @@ def opening(resource: str, options: MongodbSourceOptions, place: Place) -> dict[
         stage["startAtOperationTime"] = place.time
     return {
         "aggregate": resource if options.watch is Watch.COLLECTION else 1,
-        "pipeline": [{"$changeStream": stage}, *options.pipeline],
+        "pipeline": [{"$changeStream": stage}, *_chosen(options), *options.pipeline],
         "cursor": {},
         "readConcern": {"level": "majority"},
     }
 
 
-def position_of(token: bytes) -> dict[str, Any]:
-    """A resume token as a position: as v0.47 positions come here, the token itself in extended JSON."""
-    found: dict[str, Any] = json.loads(
-        json_util.dumps(bson.decode(token), json_options=json_util.RELAXED_JSON_OPTIONS),
-    )
-    return found
-
-
-def token_of(position: Any) -> bytes:
-    """Raises ValueError when the position is no token."""
-    if not isinstance(position, Mapping) or not position.get("_data"):
-        message = "no resume token"
-        raise ValueError(message)
-    try:
-        return bson.encode(json_util.loads(json.dumps(position)))
-    except (BSONError, TypeError, KeyError, OverflowError) as error:
-        raise ValueError(str(error)) from None
+def _chosen(options: MongodbSourceOptions) -> list[dict[str, Any]]:
+    """The stage that leaves in what is told of some collections, and of the database as a whole."""
+    if not options.collections:
+        return []
+    names = {"$in": [Regex(each[1:-1]) if is_pattern(each) else each for each in options.collections]}
+    # what is renamed to one of them is one of them from then on
+    return [{"$match": {"$or": [{"ns.coll": names}, {"to.coll": names}, {"ns.coll": {"$exists": False}}]}}]
 
 
 def is_history_lost(error: BaseException) -> bool:

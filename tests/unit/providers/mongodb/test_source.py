@@ -210,6 +210,22 @@ async def test_what_is_watched(watch: str, aggregate: Any, database: str) -> Non
     assert asked["pipeline"][0]["$changeStream"].get("allChangesForCluster", False) is (watch == "deployment")
 
 
+async def test_collections_are_chosen_by_the_server() -> None:
+    chosen = ["orders", "/^item/"]
+    async with played() as (member, replay):
+        replay.documents = {each: [{"_id": each}] for each in ("orders", "items", "other", "my_items")}
+        async with source_on(member, watch="database", collections=chosen, snapshot="initial") as source:
+            found = [await read(source) for _ in range(5)]
+
+    names = {"$in": ["orders", bson.Regex("^item")]}
+    asked = member.asked_for("aggregate")[0]
+    assert asked["pipeline"][1:] == [
+        {"$match": {"$or": [{"ns.coll": names}, {"to.coll": names}, {"ns.coll": {"$exists": False}}]}}
+    ]
+    assert [bson.decode(each)["_id"] for batch in found for each in batch.payloads or () if each] == ["items", "orders"]
+    assert [each["collection"] for batch in found for each in batch.headers or () if each] == ["items", "orders"]
+
+
 @pytest.mark.parametrize("gone", ["fullDocument", "operationType"])
 async def test_a_projection_must_leave_what_a_record_is_made_of(gone: str) -> None:
     async with played() as (member, replay):
@@ -225,8 +241,9 @@ async def test_a_projection_must_leave_what_a_record_is_made_of(gone: str) -> No
     [
         {"full_document": "default"},
         {"full_document": "when_available"},
-        {"snapshot": "initial"},
-        {"on_history_lost": "resnapshot"},
+        {"collections": ["orders"]},
+        {"watch": "database", "collections": ["/(/"]},
+        {"watch": "database", "collections": [""]},
         {"pipeline": [{"$group": {}}]},
     ],
 )
@@ -241,11 +258,16 @@ def test_a_changed_filter_is_another_source() -> None:
     ref = SourceRef(service_name="it", resource="orders")
     fingerprints = [
         PROVIDER.source.fingerprint(config, ref, MongodbSourceOptions.model_validate(each))
-        for each in ({}, {"watch": "database"}, {"pipeline": [{"$match": {"operationType": "insert"}}]})
+        for each in (
+            {},
+            {"watch": "database"},
+            {"watch": "database", "collections": ["orders"]},
+            {"pipeline": [{"$match": {"operationType": "insert"}}]},
+        )
     ]
 
     assert fingerprints[0] == "mongodb:it/d/orders"
-    assert len(set(fingerprints)) == 3
+    assert len(set(fingerprints)) == 4
 
 
 async def test_a_position_of_v047_is_taken_up_and_can_be_given_back() -> None:

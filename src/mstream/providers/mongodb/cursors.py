@@ -1,0 +1,76 @@
+"""A cursor of the server, command by command, in raw BSON."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final
+
+from bson import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.database import AsyncDatabase
+
+from .faults import FAILURES
+
+_RAW: CodecOptions[RawBSONDocument] = CodecOptions(RawBSONDocument, tz_aware=True)
+#: What a server greets with that knows sessions.
+SESSIONS: Final = "logicalSessionTimeoutMinutes"
+
+
+class ServerCursor:
+    """At most one cursor at a time; it belongs to the session that opened it."""
+
+    def __init__(self, database: AsyncDatabase[Any], *, has_sessions: bool) -> None:
+        self._database = database
+        self._session: AsyncClientSession | None = None
+        if has_sessions:
+            self._session = database.client.start_session(causal_consistency=False)
+        self._id = 0
+        self._collection = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server may have more."""
+        return bool(self._id)
+
+    async def open(self, command: dict[str, Any]) -> Any:
+        """The whole reply. Raises what the driver raises, as `more` does."""
+        reply = await self.ask(command)
+        self._took(reply["cursor"])
+        return reply
+
+    async def more(self, **options: Any) -> Any:
+        """The reply's `cursor`; after an error there is none any more."""
+        command = {"getMore": self._id, "collection": self._collection, **options}
+        try:
+            reply = await self.ask(command)
+        except FAILURES:
+            self._id = 0
+            raise
+        self._took(reply["cursor"])
+        return reply["cursor"]
+
+    async def ask(self, command: dict[str, Any]) -> Any:
+        """Any command, in the same session."""
+        return await self._database.command(command, codec_options=_RAW, session=self._session)
+
+    def forget(self) -> None:
+        """The server has closed it, or what it has is of no use."""
+        self._id = 0
+
+    async def kill(self) -> None:
+        """Let the server close it, as far as it can be reached."""
+        closed, self._id = self._id, 0
+        with suppress(*FAILURES):
+            if closed:
+                await self.ask({"killCursors": self._collection, "cursors": [closed]})
+
+    async def close(self) -> None:
+        """Let go of the cursor and of its session."""
+        await self.kill()
+        if self._session is not None:
+            await self._session.end_session()
+
+    def _took(self, cursor: Any) -> None:
+        self._id = int(cursor["id"])
+        self._collection = cursor["ns"].partition(".")[2]
