@@ -111,6 +111,12 @@ class Changes(Inserts):
         #: Which document each event concerns, and the version that it has then.
         self.log: list[tuple[str, int]] = []
 
+    def fill(self) -> None:
+        """Documents that are there before the program is."""
+        documents = [self._document() for _ in range(self._at_least // 2)]
+        self._orders.insert_many(documents)
+        self._ends.extend(range(len(documents)))
+
     def _put(self, numbers: range) -> None:
         actions = [self._action(each % 10) for each in numbers]
         self._orders.bulk_write(actions, ordered=True)
@@ -118,10 +124,7 @@ class Changes(Inserts):
     def _action(self, kind: int) -> Any:
         living = [each for each, version in self._recent() if version != GONE]
         if kind < 6 or not living:
-            document = order(self._inserted) | {"version": 0}
-            self._inserted += 1
-            self._note(document["_id"], 0)
-            return InsertOne(document)
+            return InsertOne(self._document())
         key = self._random.choice(living)
         if kind == 9:
             self._note(key, GONE)
@@ -129,6 +132,12 @@ class Changes(Inserts):
         version = self._versions[key] + 1
         self._note(key, version)
         return UpdateOne({"_id": key}, {"$set": {"version": version, "mark": f"changed {version}"}})
+
+    def _document(self) -> dict[str, Any]:
+        document = order(self._inserted) | {"version": 0}
+        self._inserted += 1
+        self._note(document["_id"], 0)
+        return document
 
     def _recent(self) -> list[tuple[str, int]]:
         """Those that were inserted last."""

@@ -57,7 +57,7 @@ engine = {{ kind = "python" }}
 [[connectors]]
 name = "flow"
 delivery = "{delivery}"
-source = {{ service_name = "shop", resource = "{source}", output_encoding = "bson" }}
+source = {{ service_name = "shop", resource = "{source}", output_encoding = "bson", snapshot = "{snapshot}" }}
 middlewares = [{steps}]
 sinks = [{{ {sink} }}]
 batch = {{ size = {batch}, max_wait_ms = 20 }}
@@ -82,6 +82,7 @@ class StreamTarget(Target):
     #: Further tables of `[system]`.
     system = ""
     steps = ""
+    snapshot = "never"
 
     def __init__(self, folder: Path, server: MongodbServer) -> None:
         database, other = server.create_database(), server.create_database()
@@ -104,6 +105,7 @@ class StreamTarget(Target):
                 service=self.service and f"[[services]]\n{self.service}\n",
                 delivery=self.delivery,
                 source=SOURCE,
+                snapshot=self.snapshot,
                 steps=self.steps,
                 sink=self.sink,
                 batch=BATCH,
@@ -193,6 +195,13 @@ class Mirror(StreamTarget):
         return _records(self.orders)
 
 
+class WholeMirror(Mirror):
+    """The same of a collection that has documents already."""
+
+    name = "collection to collection, with what was there before"
+    snapshot = "initial"
+
+
 class Rows(StreamTarget, Table):
     """Into a SQLite table without any key, in `insert` mode."""
 
@@ -226,4 +235,4 @@ def token_in(checkpoints: Sequence[dict[str, Any]]) -> str | None:
     return found[0] if found else None
 
 
-TARGETS: tuple[type[StreamTarget], ...] = (Mirror, Copies, Rows, OnceRows)
+TARGETS: tuple[type[StreamTarget], ...] = (Mirror, WholeMirror, Copies, Rows, OnceRows)
