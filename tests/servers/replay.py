@@ -55,6 +55,15 @@ class Replay:
         }
         self.events.append({**common, **fields})
 
+    def happen_in_fragments(self, kind: str, *fragments: dict[str, Any]) -> None:
+        """A large event; each fragment has some of its fields, the first those that all events have."""
+        for number, fields in enumerate(fragments, 1):
+            split = {"splitEvent": {"fragment": number, "of": len(fragments)}}
+            if number == 1:
+                self.happen(kind, **fields, **split)
+            else:
+                self.events.append({"_id": token(len(self.events) + 1), **split, **fields})
+
     def pass_by(self) -> None:
         """A change elsewhere."""
         self.events.append(None)

@@ -141,6 +141,9 @@ class MongodbSourceOptions(RoleOptions):
     envelope: bool = False
     #: Events of indexes, views and sharding too.
     expanded_events: bool = False
+    #: Events of more than 16 MB come in fragments and are put together, from MongoDB 6.0.9 and 7.0 on; without a word,
+    #: with 7.0 and later.
+    split_large_events: bool | None = None
     #: Documents that are there already come first, as records, before what happens to them from then on.
     snapshot: TakeSnapshot = TakeSnapshot.NEVER
     #: How many ranges of documents are read at once.

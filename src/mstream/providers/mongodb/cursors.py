@@ -12,7 +12,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from .faults import FAILURES
 
-_RAW: CodecOptions[RawBSONDocument] = CodecOptions(RawBSONDocument, tz_aware=True)
+#: Documents stay as they came.
+RAW: CodecOptions[RawBSONDocument] = CodecOptions(RawBSONDocument, tz_aware=True)
 #: What a server greets with that knows sessions.
 SESSIONS: Final = "logicalSessionTimeoutMinutes"
 
@@ -52,7 +53,7 @@ class ServerCursor:
 
     async def ask(self, command: dict[str, Any]) -> Any:
         """Any command, in the same session."""
-        return await self._database.command(command, codec_options=_RAW, session=self._session)
+        return await self._database.command(command, codec_options=RAW, session=self._session)
 
     def forget(self) -> None:
         """The server has closed it, or what it has is of no use."""

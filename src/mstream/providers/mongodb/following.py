@@ -19,9 +19,11 @@ from mstream.ports.roles import Limit
 from .config import MongodbSourceOptions, Watch
 from .cursors import SESSIONS, ServerCursor
 from .events import Events, events_of
+from .faults import FAILURES
+from .fragments import Fragments
 from .places import Place, position_of
 from .service import MongodbService
-from .streams import PATIENCE_MS, opening
+from .streams import PATIENCE_MS, is_member, is_stage_unknown, opening
 
 log = get_logger(__name__)
 
@@ -29,6 +31,8 @@ log = get_logger(__name__)
 LANE: Final[Lane] = ""
 #: A server that does not wait is asked again after this many seconds.
 _PAUSE: Final = 0.05
+#: What 7.0 says of itself: from then on every server splits large events.
+_SPLITTING: Final = 21
 
 
 @dataclass(slots=True)
@@ -39,13 +43,15 @@ class Fetched:
     events: Events
     #: The place behind all of it; None: the server has not said.
     token: bytes | None
+    #: The rest of an event is still to come.
+    is_partial: bool = False
     at: int = 0
     is_end: bool = False
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing has happened that the stream tells of."""
-        return not self.events.tokens and not self.events.skipped
+        return not self.events.tokens and not self.events.skipped and not self.is_partial
 
     def batch(self, limit: Limit) -> Batch | None:
         """The next records, or the place behind the last, if that is newer; None: that was all."""
@@ -96,6 +102,10 @@ class ChangeStream:
         self._options = options
         database = live.client.admin if options.watch is Watch.DEPLOYMENT else live.database
         self._cursor = ServerCursor(database, has_sessions=SESSIONS in hello)
+        self._splits = options.split_large_events
+        if self._splits is None:
+            self._splits = is_member(hello) and hello.get("maxWireVersion", 0) >= _SPLITTING
+        self._fragments = Fragments()
         #: Behind everything that was fetched.
         self.place = place
         #: The time of the cluster when the stream was opened.
@@ -115,8 +125,8 @@ class ChangeStream:
 
     async def opened(self) -> Fetched:
         """Open the stream at its place: what happens from now on is in it."""
-        reply = await self._cursor.open(opening(self._resource, self._options, self.place))
-        self.opened_at = reply.get("operationTime")
+        self._fragments.clear()
+        reply = await self._open(self.place)
         if not self.place.is_known:
             # where the server gives no token yet, what came after this moment is found by its time
             self.place = Place(time=self.opened_at)
@@ -127,8 +137,7 @@ class ChangeStream:
 
         No cursor is left: who reads documents first would leave it alone for longer than the server keeps it.
         """
-        reply = await self._cursor.open(opening(self._resource, self._options, place) | {"cursor": {"batchSize": 0}})
-        self.opened_at = reply.get("operationTime")
+        reply = await self._open(place, cursor={"batchSize": 0})
         await self._cursor.kill()
         if place.is_known:
             return place
@@ -150,9 +159,23 @@ class ChangeStream:
         """Lets go of the cursor, as far as the server can be reached."""
         await self._cursor.close()
 
+    async def _open(self, place: Place, **more: Any) -> Any:
+        command = opening(self._resource, self._options, place, splits=bool(self._splits)) | more
+        try:
+            reply = await self._cursor.open(command)
+        except FAILURES as error:
+            if not self._splits or self._options.split_large_events or not is_stage_unknown(error):
+                raise
+            # it passes for a newer server than it is
+            self._splits = False
+            return await self._open(place, **more)
+        self.opened_at = reply.get("operationTime")
+        return reply
+
     def _taken(self, cursor: Any, name: str) -> Fetched:
         documents: Sequence[RawBSONDocument] = cursor[name]
         try:
+            documents = self._fragments.joined(documents) if self._splits else documents
             events = events_of(documents, envelope=self._options.envelope)
         except ServiceError:
             # the place is still in front of it
@@ -163,9 +186,9 @@ class ChangeStream:
         last = documents[-1]["_id"].raw if documents else None
         newest = cursor.get("postBatchResumeToken")
         # behind an invalidate only its own token opens another stream
-        token = last if newest is None or events.is_invalidated else newest.raw
+        token = last if newest is None or events.is_invalidated or self._fragments.is_waiting else newest.raw
         if token is not None:
             self.place = Place(token)
         if events.is_invalidated:
             self._cursor.forget()
-        return Fetched(self, events, token)
+        return Fetched(self, events, token, is_partial=self._fragments.is_waiting)

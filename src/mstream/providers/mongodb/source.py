@@ -24,7 +24,7 @@ from .listing import collections_of, counted
 from .places import Place, Snapshot, position_of, stand_of
 from .service import MongodbService
 from .snapshot import Chunk, Mark, SnapshotReader
-from .streams import is_history_lost, stream_error
+from .streams import is_history_lost, is_member, stream_error
 
 log = get_logger(__name__)
 
@@ -229,7 +229,7 @@ class MongodbSource:
         return found
 
     def _reading(self, stand: Snapshot) -> Told:
-        time = self._opened_stream.opened_at if self._is_member else None
+        time = self._opened_stream.opened_at if is_member(self._hello) else None
         self._snapshot = stand
         self._reader = SnapshotReader(self._live, self._options, stand, time, has_sessions=SESSIONS in self._hello)
         log.info(
@@ -248,11 +248,6 @@ class MongodbSource:
         await reader.close()
         self._reader = None
         return Told(reader.stand.position(), is_end=self._options.snapshot is TakeSnapshot.ONLY)
-
-    @property
-    def _is_member(self) -> bool:
-        """Whether it is a replica set, or a router: reads may be bound to a time of the cluster."""
-        return "setName" in self._hello or self._hello.get("msg") == "isdbgrid"
 
 
 @asynccontextmanager

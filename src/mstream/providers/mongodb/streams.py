@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import bson
@@ -12,12 +13,14 @@ from mstream.errors import AccessDenied, PositionLost, ResourceMissing, ServiceE
 
 from .config import MongodbSourceOptions, Watch, is_pattern
 from .faults import service_error, told
+from .fragments import STAGE
 from .places import Place
 
 #: How long the server waits for events before it says that there are none, in milliseconds.
 PATIENCE_MS: Final = 1000
 
 _HISTORY_LOST: Final = 286
+_NO_STAGE: Final = 40324
 _CURSOR_GONE: Final = frozenset({43, 237})
 
 _DENIED: Final = (
@@ -49,7 +52,17 @@ _MEANINGS: Final[dict[int, tuple[type[ServiceError], str]]] = {
         ),
     ),
     166: (ServiceError, "a view has no change stream; watch the collection behind it"),
-    10334: (ServiceError, "an event is larger than 16 MB; leave fields out with a $project or $unset in `pipeline`"),
+    10334: (
+        ServiceError,
+        (
+            "an event is larger than 16 MB; set split_large_events = true (MongoDB 6.0.9, 7.0 and later), or leave"
+            " fields out with a $project or $unset in `pipeline`"
+        ),
+    ),
+    _NO_STAGE: (
+        ServiceError,
+        "the server does not know a stage that it is asked for; set split_large_events = false, and look at `pipeline`",
+    ),
     40573: (
         ServiceError,
         "change streams need a replica set; start mongod with --replSet and call rs.initiate(); one member is enough",
@@ -57,7 +70,7 @@ _MEANINGS: Final[dict[int, tuple[type[ServiceError], str]]] = {
 }
 
 
-def opening(resource: str, options: MongodbSourceOptions, place: Place) -> dict[str, Any]:
+def opening(resource: str, options: MongodbSourceOptions, place: Place, *, splits: bool = False) -> dict[str, Any]:
     """The command that opens the stream."""
     stage: dict[str, Any] = {"fullDocument": options.full_document.sent}
     if options.full_document_before_change.sent != "off":
@@ -73,7 +86,7 @@ def opening(resource: str, options: MongodbSourceOptions, place: Place) -> dict[
         stage["startAtOperationTime"] = place.time
     return {
         "aggregate": resource if options.watch is Watch.COLLECTION else 1,
-        "pipeline": [{"$changeStream": stage}, *_chosen(options), *options.pipeline],
+        "pipeline": [{"$changeStream": stage}, *_chosen(options), *options.pipeline, *([STAGE] if splits else [])],
         "cursor": {},
         "readConcern": {"level": "majority"},
     }
@@ -88,9 +101,19 @@ def _chosen(options: MongodbSourceOptions) -> list[dict[str, Any]]:
     return [{"$match": {"$or": [{"ns.coll": names}, {"to.coll": names}, {"ns.coll": {"$exists": False}}]}}]
 
 
+def is_member(hello: Mapping[str, Any]) -> bool:
+    """Whether it is a replica set's, or a router; no stand-in calls itself so."""
+    return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+
 def is_history_lost(error: BaseException) -> bool:
     """Whether the server no longer has what came after the token."""
     return isinstance(error, OperationFailure) and error.code == _HISTORY_LOST
+
+
+def is_stage_unknown(error: BaseException) -> bool:
+    """Whether the server does not know a stage of the pipeline."""
+    return isinstance(error, OperationFailure) and error.code == _NO_STAGE
 
 
 def stream_error(error: BaseException, what: str) -> ServiceError:
