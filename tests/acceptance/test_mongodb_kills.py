@@ -14,7 +14,7 @@ from tests.servers import mongo_java, nx
 from tests.servers.nx import NxServer
 
 #: Of each flow.
-KILLS = 3
+KILLS = 2
 RECORDS = 3000
 
 

@@ -33,6 +33,15 @@ _NAMES: Final[CodecOptions[RawBSONDocument]] = CodecOptions(
 LIMIT: Final = 16 * 1024 * 1024
 
 
+class _Replacement(RawBSONDocument):
+    """The driver asks whether there is anything in it, and would decode it for the answer; it has at least a key."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return True
+
+
 # Not frozen: there is one per record, and it is made several times as fast.
 @dataclass(slots=True)
 class Write:
@@ -138,7 +147,7 @@ def _replace(index: int, payload: bytes, options: MongodbSinkOptions) -> Write:
     if options.key_fields != (ID,):
         # Whichever document has the key keeps its own.
         payload = document_of([each.raw for each in elements(payload) if each.name != ID])
-    return Write(index, key, ReplaceOne(where, RawBSONDocument(payload), upsert=True))
+    return Write(index, key, ReplaceOne(where, _Replacement(payload), upsert=True))
 
 
 def _upsert(index: int, payload: bytes, options: MongodbSinkOptions) -> Write:
