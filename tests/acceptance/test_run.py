@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -94,8 +95,22 @@ def test_a_second_signal_cuts_short(tmp_path: Path, number: signal.Signals, code
         until((tmp_path / "entered").exists, "the script holds the worker")
         program.send(number)
         until(lambda: "program_draining" in program.log, "it drains")
+        time.sleep(1)  # at once it would be the same one
         program.send(number)
         assert program.ended()[0] == code
+
+
+def test_a_signal_that_comes_to_the_process_and_to_its_group_is_one(tmp_path: Path) -> None:
+    written(tmp_path)
+    append(tmp_path, range(10))
+    with Program(tmp_path, "run") as program:
+        program.ready().close()
+        program.send(signal.SIGTERM)
+        until(lambda: "signal_received" in program.log, "it has heard")
+        program.send(signal.SIGTERM)
+
+        assert program.ended()[0] == 0
+        assert "signal_received_again" not in program.log
 
 
 def test_an_invalid_file_is_told_on_standard_error_with_3(tmp_path: Path) -> None:

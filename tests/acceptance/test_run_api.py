@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.acceptance.programs import Program, append, numbers_in, until, written
 
@@ -117,8 +118,9 @@ resource = "orders"
     assert "away" in log
 
 
-def test_while_its_store_is_away_a_program_is_live_but_not_ready(tmp_path: Path) -> None:
-    path = written(tmp_path)
+def store_that_is_away(folder: Path) -> None:
+    """A file whose checkpoints are kept where nobody answers."""
+    path = written(folder)
     places = """[system.checkpoints]
 service_name = "db"
 resource = "places"
@@ -130,6 +132,44 @@ url = "postgresql://user@127.0.0.1:1/state"
     path.write_text(
         path.read_text().replace('state = "state.db"', "").replace("[[services]]", f"{places}[[services]]", 1)
     )
+
+
+def test_a_program_that_is_to_fail_fast_ends_when_its_store_is_away(tmp_path: Path) -> None:
+    store_that_is_away(tmp_path)
+
+    with Program(tmp_path, "run", "--fail-fast") as program:
+        assert program.ended()[0] == 1
+        assert "service 'db'" in program.log
+        assert "store_not_reached" not in program.log
+
+
+@pytest.mark.parametrize("fails_fast", [True, False])
+def test_a_job_that_has_failed_ends_a_program_that_is_to_fail_fast(tmp_path: Path, fails_fast: bool) -> None:
+    follows = """
+[[connectors]]
+name = "broken"
+source = { service_name = "files", resource = "nothing.bson", input_encoding = "json" }
+sinks = [{ service_name = "nowhere", resource = "out" }]
+
+[[services]]
+provider = "file"
+name = "nowhere"
+path = "missing/folder"
+"""
+    written(tmp_path, more=follows)
+    (tmp_path / "missing").write_text("no folder")
+    options = ["--fail-fast"] if fails_fast else []
+
+    with Program(tmp_path, "run", "--until-idle", "3600", *options) as program:
+        until(lambda: "event=job_failed" in program.log, "the job has failed")
+        if fails_fast:
+            assert program.ended()[0] == 1
+        else:
+            assert program.process.poll() is None
+
+
+def test_while_its_store_is_away_a_program_is_live_but_not_ready(tmp_path: Path) -> None:
+    store_that_is_away(tmp_path)
 
     with Program(tmp_path, "run") as program, closing(httpx.Client(base_url=program.address())) as client:
         until(lambda: "store_not_reached" in program.log, "it looks for its store")

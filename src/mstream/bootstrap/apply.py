@@ -6,11 +6,11 @@ from mstream.bootstrap.estate import Estate
 from mstream.bootstrap.stores import Opened
 from mstream.bootstrap.survey import Lookout
 from mstream.control.lease import Ownership
+from mstream.control.operations import require_same
 from mstream.control.planning import plan_of_apply
 from mstream.control.provisioning import Provisioner
 from mstream.domain.audit import Actor
 from mstream.domain.plan import Action, Plan
-from mstream.errors import PlanStale
 from mstream.stores.markers import MarkerStore
 
 
@@ -43,10 +43,3 @@ async def apply(
     # Only when no job names them any more.
     await services.carry_out([each for each in plan.services if each.action is Action.REMOVE], by=by)
     return plan
-
-
-def require_same(plan: Plan, expect: str | None) -> None:
-    """Raises PlanStale when this is not the plan that was shown."""
-    if expect is not None and expect != plan.hash:
-        message = f"what would be done has changed since the plan {expect[:12]} was shown; look at it again"
-        raise PlanStale(message)

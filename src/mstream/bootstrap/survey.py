@@ -40,7 +40,7 @@ class Lookout:
             kept, refusal = await self._services(shelf_of(found, self._file))
             survey = await self._survey(found, kept)
         made = plan_start(survey.situation)
-        return replace(made, notes=(f"a start is refused: {refusal}", *made.notes)) if refusal else made
+        return _refused(made, "a start is refused", refusal)
 
     async def applied(self, *, prune: bool) -> Plan:
         """What `apply` would do now. Raises as `planned`."""
@@ -48,7 +48,7 @@ class Lookout:
             kept, refusal = await self._services(shelf_of(found, self._file))
             survey = await self._survey(found, kept)
         made = plan_of_apply(survey.situation, prune=prune)
-        return replace(made, notes=(f"it would be refused: {refusal}", *made.notes)) if refusal else made
+        return _refused(made, "it would be refused", refusal)
 
     @asynccontextmanager
     async def holdings(self) -> AsyncIterator[tuple[Opened, KeptServices | None, str | None]]:
@@ -102,3 +102,7 @@ async def _sealed(shelf: Shelf) -> KeptServices:
         damaged += [Damaged(name=each.key, reason=reason) for each in page]
         after = page[-1].key
     return KeptServices(damaged=damaged)
+
+
+def _refused(plan: Plan, what: str, refusal: str | None) -> Plan:
+    return replace(plan, refused=refusal, notes=(f"{what}: {refusal}", *plan.notes)) if refusal else plan

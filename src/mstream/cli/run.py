@@ -24,6 +24,7 @@ from mstream.providers import CATALOG
 #: Records that --dry-run shows of each job, and seconds without a new one after which it looks no longer.
 _SHOWN = 10
 _QUIET_SEC = 2.0
+_FAIL_FAST = "End when a store is away, or, with --until-idle, once a job failed."
 
 
 def register(app: typer.Typer) -> None:
@@ -36,11 +37,16 @@ def run(
     config: ConfigOption = None,
     until_idle: Annotated[
         float | None,
-        typer.Option("--until-idle", min=0, metavar="SECONDS", help="End once nothing new came for so long."),
+        typer.Option(
+            "--until-idle",
+            min=0,
+            metavar="SECONDS",
+            help="End once nothing new came for so long; a job that is tried again is waited for.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first records; write nothing.")] = False,  # noqa: FBT002 - a flag
     records: Annotated[int, typer.Option("--records", min=1, help="How many records --dry-run shows.")] = _SHOWN,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End when a store is away, or a job failed.")] = False,  # noqa: FBT002 - a flag
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help=_FAIL_FAST)] = False,  # noqa: FBT002 - a flag
     log_level: Annotated[str | None, typer.Option("--log-level", help="error, warn, info or debug.")] = None,
 ) -> None:
     """Run the jobs of a file, until a signal comes or nothing is left to do."""

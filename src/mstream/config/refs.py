@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from mstream.config.problems import Code, Finding, Path, did_you_mean, shown_key
 from mstream.config.services import KnownService
@@ -14,9 +14,11 @@ from mstream.config.system import STATE_SERVICE
 from mstream.config.tables import text_at
 from mstream.config.vocabulary import keys_of
 from mstream.domain.batch import Encoding
-from mstream.domain.connector import DeadLettersRef, MiddlewareRef, SinkRef, SourceRef
+from mstream.domain.connector import DeadLettersRef, MiddlewareRef, Ref, SinkRef, SourceRef
 from mstream.domain.service import RoleOptions
 from mstream.ports.provider import Catalog, SinkRole, SourceRole
+
+R = TypeVar("R", bound=Ref)
 
 RefModel = type[SourceRef] | type[MiddlewareRef] | type[SinkRef] | type[DeadLettersRef]
 
@@ -63,10 +65,19 @@ def _role_findings(ref: RefTable, service: KnownService, role: Any) -> Iterator[
     yield from findings
     if isinstance(role, SourceRole):
         yield from _encoding_findings(ref, role)
+    if isinstance(role, SourceRole) and options is not None:
+        yield from _told_by(role.check, ref, SourceRef, options)
     if isinstance(role, SinkRole) and options is not None:
-        sink, _ = parsed(SinkRef, dict(ref.table))
-        for key, message in role.check(sink, options) if sink else ():
-            yield Finding(path=(*ref.path, key), code=Code.BAD_VALUE, message=message)
+        yield from _told_by(role.check, ref, SinkRef, options)
+
+
+def _told_by(
+    check: Callable[[R, Any], Sequence[tuple[str, str]]], ref: RefTable, model: type[R], options: RoleOptions
+) -> Iterator[Finding]:
+    """What the provider itself finds, once the ref is whole."""
+    whole, _ = parsed(model, dict(ref.table))
+    for key, message in check(whole, options) if whole else ():
+        yield Finding(path=(*ref.path, key), code=Code.BAD_VALUE, message=message)
 
 
 def _options(

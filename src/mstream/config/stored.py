@@ -61,8 +61,9 @@ class StoredChecks:
             return False
         if isinstance(ref, SourceRef):
             given = ref.input_encoding
-            return given in role.encodings if given is not None else not role.needs_input_encoding
-        return not (isinstance(ref, SinkRef) and role.check(ref, options))
+            if given not in role.encodings if given is not None else role.needs_input_encoding:
+                return False
+        return not (isinstance(ref, SourceRef | SinkRef) and role.check(ref, options))
 
 
 def _table(connector: ConnectorSpec, known: Mapping[str, KnownService]) -> dict[str, Any]:

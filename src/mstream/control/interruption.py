@@ -14,6 +14,8 @@ from mstream.observability.logs import get_logger
 log = get_logger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: Seconds within which the same signal is one: `timeout`, and some supervisors, tell a process and then its group.
+_ONE = 0.25
 #: Seconds that runs have to be aborted before the process ends without them.
 _LAST_SECONDS = 3.0
 
@@ -26,6 +28,7 @@ class Interruption:
         self.drain = asyncio.Event()
         #: The number of the newest signal.
         self.signal: int | None = None
+        self._heard_at = 0.0
         self.is_cut = False
         #: Set by SIGHUP: what can be read anew shall be.
         self.reload = asyncio.Event()
@@ -36,7 +39,10 @@ class Interruption:
         loop = asyncio.get_running_loop()
 
         def heard(number: int) -> None:
-            self.signal = number
+            is_echo = number == self.signal and loop.time() - self._heard_at < _ONE
+            self.signal, self._heard_at = number, loop.time()
+            if is_echo:
+                return
             if not self.drain.is_set():
                 log.info("signal_received", signal=number)
                 self.drain.set()

@@ -104,9 +104,7 @@ class Operations:
         file = await asyncio.to_thread(self._read_file)
         survey = await startup.survey(file)
         plan = await asyncio.to_thread(plan_of_apply, survey.situation, prune=prune)
-        if expect is not None and expect != plan.hash:
-            message = f"what would be done has changed since the plan {expect[:12]} was shown; look at it again"
-            raise PlanStale(message)
+        require_same(plan, expect)
         if dry_run:
             return Applied(plan=plan, is_done=False)
         await startup.mark(plan, survey.marker_revision)
@@ -212,6 +210,16 @@ class Operations:
             message = "not ready: the stores are not open yet"
             raise Unavailable(message)
         return self._startup
+
+
+def require_same(plan: Plan, expect: str | None) -> None:
+    """Raises PlanStale when this is not the plan that was shown under the hash `expect`."""
+    if expect is not None and expect != plan.hash:
+        message = (
+            f"{expect[:12]} is not the hash of what would be done now: that has changed since, or the hash is that of"
+            " a start (`mstream plan`); look again with `mstream apply --dry-run`"
+        )
+        raise PlanStale(message)
 
 
 def _planned(action: JobAction) -> Revision | None:

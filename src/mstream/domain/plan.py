@@ -125,6 +125,8 @@ class Plan:
     marker: SeedMarker | None = None
     #: What an operator should know beside the actions.
     notes: tuple[str, ...] = ()
+    #: Why it would not be carried out at all; "" where it would.
+    refused: str = ""
     #: Covers definitions, intents and decided actions: no clock, no revisions, nothing observed.
     hash: str = ""
 
@@ -180,4 +182,5 @@ def to_document(plan: Plan) -> dict[str, Any]:
             for each in plan.drift
         ],
         "notes": list(plan.notes),
+        "refused": plan.refused or None,
     }

@@ -49,6 +49,8 @@ class SourceRole(Generic[C, L]):
     encodings: frozenset[Encoding] = frozenset(Encoding)
     #: The ref must say how payloads come, as in files of v0.47.
     needs_input_encoding: bool = False
+    #: Problems that a single field cannot tell, or that only this provider knows: a text for each, by key of the ref.
+    check: Callable[[SourceRef, Any], Sequence[tuple[str, str]]] = lambda ref, options: ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,7 @@ class SinkRole(Generic[C, L]):
     keeps: Encoding | None = None
     #: It has `write_with`.
     transactional: bool = False
-    #: Problems between options that a single field cannot tell: a text for each, by option.
+    #: As a source's.
     check: Callable[[SinkRef, Any], Sequence[tuple[str, str]]] = lambda ref, options: ()
 
 

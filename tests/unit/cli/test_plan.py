@@ -187,7 +187,7 @@ def test_without_the_right_key_stored_services_are_invalid_and_the_plan_is_shown
 
     assert {each["action"] for each in document["services"]} == {"invalid"}
     assert actions(document) == {"orders": ("resume", "running"), "later": ("leave", "stopped")}
-    assert document["notes"][0].startswith("a start is refused: ")
+    assert document["notes"][0] == f"a start is refused: {document['refused']}"
     assert contents(folder) == before
 
 

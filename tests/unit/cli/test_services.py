@@ -11,6 +11,9 @@ from mstream.cli import main
 from tests.servers.mongodb import MongoDatabase
 from tests.servers.process import free_port
 
+# The driver forgets the socket of a connection that was refused.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
 PLANTED = "hunter2-planted"
 FILE = """\
 [[services]]

@@ -105,6 +105,11 @@ FAULTS = {
         'resource = "orders", write_mode = "upsert", key_columns = [] }',
         (24, "connectors[0].sinks[0].key_columns", "bad_value"),
     ),
+    "a file outside of its folder": (
+        'resource = "in.jsonl"',
+        'resource = "../in.jsonl"',
+        (22, "connectors[0].source.resource", "bad_value"),
+    ),
     "an empty name": ('name = "orders"', 'name = ""', (21, "connectors[0].name", "empty_name")),
     "a blank name": ('name = "orders"', 'name = " "', (21, "connectors[0].name", "empty_name")),
     "two services of one name": ('name = "scripts"', 'name = "files"', (16, "services[2].name", "duplicate_name")),

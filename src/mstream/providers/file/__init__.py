@@ -13,7 +13,7 @@ from mstream.domain.checkpoint import Begin, Lane
 from mstream.domain.connector import SinkRef, SourceRef
 from mstream.ports.provider import Provider, SinkRole, SourceRole
 from mstream.ports.roles import Lanes, Resume, Sink, Source
-from mstream.providers.file.config import FileConfig, FileSinkOptions, FileSourceOptions
+from mstream.providers.file.config import FileConfig, FileSinkOptions, FileSourceOptions, leads_out
 
 if TYPE_CHECKING:
     from mstream.providers.file.folder import Folder
@@ -60,10 +60,20 @@ def _refused(lane: Lane, position: Any) -> str | None:
     return None if lane and is_place else 'it takes {NAME: {"file": …, "offset": …}}, as `checkpoints show` has it'
 
 
+def _source_problems(ref: SourceRef, options: FileSourceOptions) -> Sequence[tuple[str, str]]:
+    return _place_problems(ref.resource)
+
+
 def _sink_problems(ref: SinkRef, options: FileSinkOptions) -> Sequence[tuple[str, str]]:
-    if ref.output_encoding in _LINES:
-        return ()
-    return (("output_encoding", f"a file holds lines of json or text, not {ref.output_encoding.value}"),)
+    found = [*_place_problems(ref.resource)]
+    if ref.output_encoding not in _LINES:
+        found.append(("output_encoding", f"a file holds lines of json or text, not {ref.output_encoding.value}"))
+    return found
+
+
+def _place_problems(resource: str) -> Sequence[tuple[str, str]]:
+    reason = leads_out(resource)
+    return () if reason is None else (("resource", f"{resource!r} {reason}"),)
 
 
 PROVIDER: Provider[FileConfig, Folder] = Provider(
@@ -78,6 +88,7 @@ PROVIDER: Provider[FileConfig, Folder] = Provider(
         encodings=_LINES,
         refuses=_refused,
         finite=True,
+        check=_source_problems,
     ),
     sink=SinkRole(open=_sink, options=FileSinkOptions, check=_sink_problems),
 )

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from mstream.domain.service import RoleOptions, ServiceConfig
 from mstream.foundation.secrets import is_reference
+
+
+def leads_out(resource: str) -> str | None:
+    """Why a resource, by its mere text, is no place inside a folder; None: it is one."""
+    parts = PurePosixPath(resource)
+    if parts.is_absolute() or ".." in parts.parts or "\0" in resource or parts == PurePosixPath():
+        return "is not a path inside the service's folder; write it relative to that folder, without '..'"
+    return None
 
 
 class FileConfig(ServiceConfig):

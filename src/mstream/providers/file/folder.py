@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from mstream.errors import AccessDenied, ResourceMissing, ServiceError, StorageFull, Unreachable
+from mstream.providers.file.config import leads_out
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP})
@@ -26,12 +27,9 @@ class Folder:
 
     def check(self, resource: str) -> None:
         """Raises AccessDenied when the resource points out of the folder by its mere text."""
-        parts = PurePosixPath(resource)
-        if parts.is_absolute() or ".." in parts.parts or "\0" in resource or parts == PurePosixPath():
-            raise AccessDenied(
-                f"service {self.name!r}: resource {resource!r} is not a path inside the service's folder;"
-                " write it relative to that folder, without '..'"
-            )
+        if reason := leads_out(resource):
+            message = f"service {self.name!r}: resource {resource!r} {reason}"
+            raise AccessDenied(message)
 
     def require(self) -> None:
         """Raises ResourceMissing when the folder is not there."""
