@@ -80,7 +80,7 @@ class Observer:
     def extent(self, ago: float = 0.0) -> int:
         """What was there so many seconds ago, or earlier where nothing was seen just then."""
         moment = time.monotonic() - ago
-        return next((extent for at, extent in reversed(self._seen) if at <= moment), 0)
+        return next((extent for at, extent in reversed(self._seen.copy()) if at <= moment), 0)
 
     def _look(self) -> None:
         while not self._end.wait(0.02):
