@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import bson
 
@@ -51,6 +51,9 @@ class ReplaySourceHarness:
     #: The lane of a stream has no end.
     can_end = False
     can_fail = True
+    #: Where the source begins that has no position.
+    begin: ClassVar[Mapping[Lane, Position]] = {"": token(0)}
+    options: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, member: Replica) -> None:
         self.replay = Replay(member)
@@ -63,9 +66,9 @@ class ReplaySourceHarness:
     @asynccontextmanager
     async def open(self, positions: Mapping[Lane, Position] | None = None) -> AsyncIterator[Source]:
         assert PROVIDER.source is not None
-        ref = SourceRef.model_validate({"service_name": "shop", "resource": "orders"})
+        ref = SourceRef.model_validate({"service_name": "shop", "resource": "orders", **self.options})
         role = role_options(PROVIDER.source.options, self.config, ref)
-        resume = Resume(positions=positions or {"": token(0)})
+        resume = Resume(positions=positions or self.begin)
         async with (
             PROVIDER.connect(self._open) as live,
             PROVIDER.source.open(live, ref, role, resume, NoLanes()) as source,
@@ -99,3 +102,27 @@ class ReplaySourceHarness:
     def lost_positions(self, positions: Mapping[Lane, Position]) -> Mapping[Lane, Position]:
         self.replay.refusals["getMore"].append(refusal(286, "ChangeStreamHistoryLost"))
         return positions
+
+
+class SnapshotHarness(ReplaySourceHarness):
+    """The same behind a snapshot: what is there when the source is opened first is documents, all later is events."""
+
+    begin: ClassVar[Mapping[Lane, Position]] = {}
+    options: ClassVar[Mapping[str, Any]] = {"snapshot": "initial"}
+
+    def __init__(self, member: Replica) -> None:
+        super().__init__(member)
+        self._was_opened = False
+
+    @asynccontextmanager
+    async def open(self, positions: Mapping[Lane, Position] | None = None) -> AsyncIterator[Source]:
+        self._was_opened = True
+        async with super().open(positions) as source:
+            yield source
+
+    async def append(self, *payloads: bytes) -> None:
+        if self._was_opened:
+            await super().append(*payloads)
+            return
+        there = self.replay.documents.setdefault("orders", [])
+        there += [{"_id": len(there) + number, "value": each} for number, each in enumerate(payloads)]

@@ -9,7 +9,7 @@ import pytest
 from mstream.domain.batch import Batch
 from mstream.domain.checkpoint import Lane, Position
 from mstream.ports.roles import Source
-from tests.contracts.replay_harness import ReplaySourceHarness, Unpacked
+from tests.contracts.replay_harness import ReplaySourceHarness, SnapshotHarness, Unpacked
 from tests.contracts.source_checks import (
     EVERY_SOURCE,
     NEEDS,
@@ -36,8 +36,9 @@ async def member() -> AsyncIterator[Replica]:
     [each for each in EVERY_SOURCE if each not in NOT_KNOWN and NEEDS.get(each) != "can_end"],
     ids=named,
 )
-async def test_a_source(check: Check, member: Replica) -> None:
-    await check(ReplaySourceHarness(member))
+@pytest.mark.parametrize("harness", [ReplaySourceHarness, SnapshotHarness])
+async def test_a_source(check: Check, harness: type[ReplaySourceHarness], member: Replica) -> None:
+    await check(harness(member))
 
 
 class OneBehind(Unpacked):
@@ -53,6 +54,13 @@ class WrongHarness(ReplaySourceHarness):
         return OneBehind(source._source)
 
 
-async def test_a_source_that_repeats_a_record_is_caught(member: Replica) -> None:
+class WrongSnapshotHarness(SnapshotHarness):
+    def wrapped(self, source: Source) -> Source:
+        assert isinstance(source, Unpacked)
+        return OneBehind(source._source)
+
+
+@pytest.mark.parametrize("harness", [WrongHarness, WrongSnapshotHarness])
+async def test_a_source_that_repeats_a_record_is_caught(harness: type[ReplaySourceHarness], member: Replica) -> None:
     with pytest.raises(AssertionError):
-        await check_can_stop_in_mid_batch(WrongHarness(member))
+        await check_can_stop_in_mid_batch(harness(member))

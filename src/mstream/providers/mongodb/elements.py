@@ -29,6 +29,8 @@ _FIXED: Final = {
 #: Bytes beside those that a value's own length counts.
 _COUNTED: Final = {STRING: 4, 0x0D: 4, SYMBOL: 4, DOCUMENT: 0, ARRAY: 0, 0x0F: 0, BINARY: 5, POINTER: 16}
 _SMALLEST: Final = 5
+#: Behind the document's length and the type of its first field.
+_NAME_AT: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,14 @@ def _number(value: object) -> str:
         return repr(float(value) + 0.0)  # type: ignore[arg-type]  # whatever kind of number it is
     except OverflowError:
         return "inf"
+
+
+def first_field(document: bytes, name: bytes) -> bytes | None:
+    """Type, name and value of the first field, if that is its name; `name` ends with a zero."""
+    value = _NAME_AT + len(name)
+    if document[_NAME_AT:value] != name:
+        return None
+    return document[_NAME_AT - 1 : value + _size(document, _NAME_AT - 1, value, len(document) - 1)]
 
 
 def _size(document: bytes, at: int, value: int, end: int) -> int:

@@ -10,11 +10,13 @@ import bson
 from bson import Timestamp
 
 from .config import ID, MongodbSourceOptions, Watch, is_pattern
-from .elements import DOCUMENT, document_of, elements
+from .elements import DOCUMENT, document_of, elements, first_field
 from .places import Range, text_of, value_of
 
 #: Documents in an answer, at most.
 BATCH: Final = 1000
+#: How the first field of stored documents is called.
+_FIRST: Final = b"_id\0"
 #: Of so many samples for each range one bounds it.
 _SAMPLES: Final = 20
 #: Tells an event that stands for a document from one that has happened.
@@ -74,7 +76,8 @@ def divided(collection: str, samples: Sequence[bytes], count: int) -> tuple[Rang
 
 def id_of(document: bytes) -> bytes:
     """`{"_id": …}`, without a look at the value."""
-    return document_of([next(each.raw for each in elements(document) if each.name == ID)])
+    first = first_field(document, _FIRST) or next(each.raw for each in elements(document) if each.name == ID)
+    return document_of([first])
 
 
 def enveloped(document: bytes, key: bytes, namespace: Mapping[str, str]) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import count, repeat
+from typing import Any, Final, NamedTuple
 
 from bson import Timestamp
 from bson.raw_bson import RawBSONDocument
@@ -32,18 +33,17 @@ READ: Final = "read"
 _INTERVAL: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """How far the snapshot has come with one record."""
 
     before: Snapshot
     part: Range
     key: bytes
-    count: int
+    records: int
 
     def position(self) -> dict[str, Any]:
         """As it is stored."""
-        return self.before.passed(self.part, text_of(self.key), self.count).position()
+        return self.before.passed(self.part, text_of(self.key), self.records).position()
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Chunk:
         reader, records, start = self.reader, self.records, self.at
         self.at = end = cut(records.payloads, start, limit)
         part = slice(start, end)
-        marks = [Mark(reader.stand, self.part, key, count) for count, key in enumerate(self.ids[part], 1)]
+        marks = list(map(Mark, repeat(reader.stand), repeat(self.part), self.ids[part], count(1)))
         reader.stand = reader.stand.passed(self.part, text_of(marks[-1].key), len(marks))
         return Batch(
             payloads=records.payloads[part],
@@ -148,12 +148,12 @@ class SnapshotReader:
         self._parts += [self._reader(each) for each in ranges]
 
     async def _divided(self, collection: str) -> tuple[Range, ...]:
-        count = self._options.snapshot_ranges
+        most = self._options.snapshot_ranges
         database, _, name = collection.partition(".")
         cursor = ServerCursor(self._live.client[database], has_sessions=self._has_sessions)
         try:
-            reply = await cursor.open(sampling(collection, count))
-            ranges = divided(collection, [each.raw for each in reply["cursor"]["firstBatch"]], count)
+            reply = await cursor.open(sampling(collection, most))
+            ranges = divided(collection, [each.raw for each in reply["cursor"]["firstBatch"]], most)
             await cursor.kill()
             await cursor.open({"find": name, "filter": within(ranges[-1]), "limit": 1})
         except OperationFailure as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mstream.domain.batch import Batch, Encoding
@@ -184,7 +184,7 @@ class MongodbSource:
             case OnHistoryLost.RESTART_FROM_NOW:
                 log.warning("change_stream_restarted_from_now", service=self._live.config.name, resource=self._resource)
                 stream.place = Place()
-                return await self._kept(stream.opened)
+                return await self._kept(self._moved)
             case OnHistoryLost.RESNAPSHOT:
                 return await self._again()
 
@@ -205,6 +205,15 @@ class MongodbSource:
         """A snapshot from where it was, if the stream can still go on behind it."""
         await self._opened_stream.touched(stand.start)
         return self._reading(stand)
+
+    async def _moved(self) -> Answer:
+        """From now on: what is left of a snapshot is read all the same."""
+        stream, snapshot = self._opened_stream, self._snapshot
+        if snapshot is None or snapshot.is_done:
+            return await stream.opened()
+        stream.place = await stream.touched(Place())
+        stream.told = stream.place.token
+        return self._reading(replace(snapshot, start=stream.place))
 
     async def _again(self) -> Answer:
         """Another snapshot, because the stream's place is lost; not for ever."""
@@ -239,7 +248,8 @@ class MongodbSource:
             count=stand.read,
             about=stand.about,
         )
-        return Told(stand.position())
+        # what was lost must be stored before anything else is
+        return Told(stand.position(), is_told=not stand.lost)
 
     async def _passed(self, reader: SnapshotReader) -> Told:
         """The snapshot is done: from now on the stream tells where the source stands."""

@@ -158,8 +158,6 @@ async def test_after_a_passing_error_it_goes_on_in_the_range(place: str) -> None
         replay.refusals.setdefault(place, []).append(refusal(43, "CursorNotFound"))
         async with source_on(member, snapshot="only") as source:
             found = await batches(source, 2 if place == "getMore" else 0)
-            if place == "find":
-                found.append(await source.read(Limit()))
             with pytest.raises(Unreachable, match="snapshot of 'orders'"):
                 await source.read(Limit())
             found += await until_end(source)
@@ -245,6 +243,22 @@ async def test_a_place_that_is_lost_in_the_middle_is_told_before_anything_is_rea
                 pass
 
     assert len(member.asked_for("find")) == 1
+
+
+async def test_history_that_is_let_go_in_the_middle_takes_no_document_with_it() -> None:
+    async with played() as (member, replay):
+        replay.documents["orders"] = list(DOCUMENTS)
+        options = {"snapshot": "initial", "on_history_lost": "restart_from_now"}
+        async with source_on(member, **options) as source:
+            *_, first = await batches(source, 2, Limit(records=2))
+        happened(replay, 1)
+        replay.kept_from = 1
+        async with source_on(member, first.positions, **options) as source:
+            rest = await batches(source, len(IDS) - 2)
+            happened(replay, 2)
+            behind = await batches(source, 1)
+
+    assert documents([first, *rest, *behind]) == [*DOCUMENTS, {"_id": 2}]
 
 
 # -------------------------------------------------------------------------------------------------------- another one
