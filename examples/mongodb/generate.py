@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from datetime import UTC, datetime
 from typing import Any
@@ -89,28 +88,37 @@ def change(orders: Orders, newest: int, chance: random.Random) -> None:
         orders.update_one(where, {"$set": {"state": chance.choice(STATES)}})
 
 
+def is_running(address: str) -> bool:
+    """Whether the job at that address runs."""
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - an address of our own
+            return bool(json.load(answer)["phase"] == "running")
+    except (OSError, ValueError):
+        return False
+
+
 def wait_for(address: str, stopping: threading.Event) -> None:
-    """Return once the job runs: its stream tells of what comes from then on. Raises TimeoutError."""
+    """Return once the job runs, so that nothing is cancelled that it has never seen. Raises TimeoutError."""
     until = time.monotonic() + PATIENCE_SEC
-    while time.monotonic() < until and not stopping.is_set():
-        try:
-            with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - an address of our own
-                if json.load(answer)["phase"] == "running":
-                    return
-        except (OSError, ValueError, urllib.error.HTTPError):
-            pass
+    while not stopping.is_set() and not is_running(address):
+        if time.monotonic() > until:
+            message = f"{address}: the job does not run"
+            raise TimeoutError(message)
         stopping.wait(0.2)
-    if not stopping.is_set():
-        message = f"{address}: the job does not run"
-        raise TimeoutError(message)
 
 
-def generate(orders: Orders, at_once: int, per_second: float, stopping: threading.Event) -> None:
-    """Many at once if there are none yet, then one after the other."""
-    number, chance = last(orders), random.Random()
-    if not number:
-        orders.insert_many([order(each) for each in range(1, at_once + 1)])
-        number = at_once
+def place_first(orders: Orders, count: int) -> int:
+    """Many at once, if there are none yet; the number of the last order."""
+    number = last(orders)
+    if number:
+        return number
+    orders.insert_many([order(each) for each in range(1, count + 1)])
+    return count
+
+
+def go_on(orders: Orders, number: int, per_second: float, stopping: threading.Event) -> None:
+    """One order after the other, and a change with each."""
+    chance = random.Random()
     parent, due = os.getppid(), time.monotonic()
     while os.getppid() == parent:
         due += 1 / per_second
@@ -127,17 +135,18 @@ def main() -> int:
     parser.add_argument("--uri", default=os.environ.get("MONGODB_URI"), help="default: MONGODB_URI")
     parser.add_argument("--at-once", type=int, default=500, help="orders for an empty collection (default: 500)")
     parser.add_argument("--per-second", type=float, default=5.0, help="orders after that (default: 5)")
-    parser.add_argument("--after", metavar="URL", help="begin when this job runs: http://…/jobs/orders")
+    parser.add_argument("--after", metavar="URL", help="go on when this job runs: http://…/jobs/orders")
     arguments = parser.parse_args()
 
     stopping = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: stopping.set())
     with MongoClient[dict[str, Any]](arguments.uri) as client:
+        orders = client["shop"]["orders"]
+        number = place_first(orders, arguments.at_once)
         if arguments.after:
             wait_for(arguments.after, stopping)
-        if not stopping.is_set():
-            generate(client["shop"]["orders"], arguments.at_once, arguments.per_second, stopping)
+        go_on(orders, number, arguments.per_second, stopping)
     return 0
 
 

@@ -36,6 +36,7 @@ CATCH_UP_SEC = 30.0
 END_SEC = 60.0
 
 Client = MongoClient[dict[str, Any]]
+Process = subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def end_with_parent() -> None:
 @contextlib.contextmanager
 def started(
     command: list[str], folder: Path, environ: dict[str, str] | None = None, output: int | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[Process]:
     """A program in a session of its own, so that a Ctrl-C reaches it once, through us; gone at the end."""
     process = subprocess.Popen(
         command,
@@ -122,7 +123,7 @@ def started(
         end(process)
 
 
-def end(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGTERM) -> int:
+def end(process: Process, how: signal.Signals = signal.SIGTERM) -> int:
     """Let it end in its own time; its exit code."""
     if process.poll() is None:
         process.send_signal(how)
@@ -222,23 +223,22 @@ class Example:
         ]
         with started(command, self._folder, self._environ) as mstream:
             with started(generate, self._folder, self._environ) as generator:
-                self._watch(mstream, generator, seconds)
+                self._watch(mstream, generator, seconds, at_once)
             if seconds is not None:
                 self._catch_up(mstream)
             return end(mstream, signal.SIGINT)
 
-    def _watch(
-        self, mstream: subprocess.Popen[bytes], generator: subprocess.Popen[bytes], seconds: float | None
-    ) -> None:
-        until = None
+    def _watch(self, mstream: Process, generator: Process, seconds: float | None, at_once: int) -> None:
+        """Return after so long from the first order on that is placed while mstream runs."""
+        until, before = None, max(at_once, count(self._client, self._folder).placed)
         while not self.signals and mstream.poll() is None and generator.poll() is None:
-            if until is None and seconds is not None and count(self._client, self._folder).placed:
+            if until is None and seconds is not None and count(self._client, self._folder).placed > before:
                 until = time.monotonic() + seconds
             if until is not None and time.monotonic() >= until:
                 return
             time.sleep(0.2)
 
-    def _catch_up(self, mstream: subprocess.Popen[bytes]) -> None:
+    def _catch_up(self, mstream: Process) -> None:
         until = time.monotonic() + CATCH_UP_SEC
         while time.monotonic() < until and not self.signals and mstream.poll() is None:
             if count(self._client, self._folder).is_complete:
