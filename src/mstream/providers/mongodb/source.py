@@ -30,6 +30,8 @@ log = get_logger(__name__)
 
 #: So many snapshots in a row may be made in vain before another one is refused.
 _TRIES = 2
+#: While a snapshot is read: seconds between two looks whether the stream's place is still kept.
+_LOOKS_EVERY = 60.0
 
 
 @dataclass(slots=True)
@@ -72,6 +74,8 @@ class MongodbSource:
         self._hello: dict[str, Any] = {}
         self._step: asyncio.Task[Answer] | None = None
         self._rest: Answer | None = None
+        #: When the server was last found to keep the stream's place.
+        self._looked_at = 0.0
         self._is_finishing = False
         self._is_over = False
 
@@ -161,6 +165,10 @@ class MongodbSource:
     async def _next(self) -> Answer:
         if self._reader is None:
             return await self._kept(self._opened_stream.next)
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at >= _LOOKS_EVERY:
+            self._looked_at = now
+            return await self._kept(self._looked)
         try:
             found = await self._reader.next()
         except FAILURES as error:
@@ -183,10 +191,15 @@ class MongodbSource:
                 raise lost
             case OnHistoryLost.RESTART_FROM_NOW:
                 log.warning("change_stream_restarted_from_now", service=self._live.config.name, resource=self._resource)
-                stream.place = Place()
-                return await self._kept(self._moved)
+                return await self._told(self._moved)
             case OnHistoryLost.RESNAPSHOT:
-                return await self._again()
+                return await self._told(self._again)
+
+    async def _told(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        try:
+            return await work()
+        except FAILURES as error:
+            raise stream_error(error, self._what) from None
 
     # ------------------------------------------------------------------------------------------------------- snapshots
     async def _begun(self, lost: tuple[Place, ...]) -> Answer:
@@ -199,47 +212,52 @@ class MongodbSource:
         names = await collections_of(self._live, self._resource, self._options, has_sessions=SESSIONS in self._hello)
         about = await counted(self._live, names)
         stream.place, stream.told = start, start.token
-        return self._reading(Snapshot(start=start, collections=names, about=about, lost=lost))
+        return await self._reading(Snapshot(start=start, collections=names, about=about, lost=lost))
 
     async def _resumed(self, stand: Snapshot) -> Answer:
         """A snapshot from where it was, if the stream can still go on behind it."""
         await self._opened_stream.touched(stand.start)
-        return self._reading(stand)
+        return await self._reading(stand)
+
+    async def _looked(self) -> Answer:
+        """Nothing, as long as the stream can go on behind the snapshot; better to know that early than at its end."""
+        await self._opened_stream.touched(self._opened_stream.place)
+        return Told({}, is_told=True)
 
     async def _moved(self) -> Answer:
         """From now on: what is left of a snapshot is read all the same."""
-        stream, snapshot = self._opened_stream, self._snapshot
+        stream, snapshot = self._opened_stream, self._snapshot_now
         if snapshot is None or snapshot.is_done:
+            stream.place = Place()
             return await stream.opened()
         stream.place = await stream.touched(Place())
         stream.told = stream.place.token
-        return self._reading(replace(snapshot, start=stream.place))
+        return await self._reading(replace(snapshot, start=stream.place))
 
     async def _again(self) -> Answer:
         """Another snapshot, because the stream's place is lost; not for ever."""
-        place, snapshot = self._opened_stream.place, self._snapshot
+        place, snapshot = self._opened_stream.place, self._snapshot_now
         before = snapshot.lost if snapshot is not None and place == snapshot.start else ()
         if len(before) >= _TRIES:
             message = (
                 f"{self._what}: the oplog has lost the place of the stream again, after {len(before)} snapshots in a"
-                " row that came to nothing; the stored position names them all. Make the oplog larger, or take"
-                " fewer documents at a time longer than it keeps: read fewer collections, or with more"
-                " snapshot_ranges; then reset the job's checkpoint"
+                " row that came to nothing; the stored position names the places. Make the oplog larger, or a snapshot"
+                " shorter (fewer collections, more snapshot_ranges), then reset the job's checkpoint"
             )
             raise PositionLost(message)
         log.warning("change_stream_read_anew", service=self._live.config.name, resource=self._resource)
-        return await self._kept_anew((*before, place))
+        return await self._begun((*before, place))
 
-    async def _kept_anew(self, lost: tuple[Place, ...]) -> Answer:
-        try:
-            found = await self._begun(lost)
-        except FAILURES as error:
-            raise stream_error(error, self._what) from None
-        return found
+    @property
+    def _snapshot_now(self) -> Snapshot | None:
+        return self._snapshot if self._reader is None else self._reader.stand
 
-    def _reading(self, stand: Snapshot) -> Told:
+    async def _reading(self, stand: Snapshot) -> Told:
         time = self._opened_stream.opened_at if is_member(self._hello) else None
+        if self._reader is not None:
+            await self._reader.close()
         self._snapshot = stand
+        self._looked_at = asyncio.get_running_loop().time()
         self._reader = SnapshotReader(self._live, self._options, stand, time, has_sessions=SESSIONS in self._hello)
         log.info(
             "snapshot_started",

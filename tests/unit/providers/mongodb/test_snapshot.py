@@ -261,6 +261,27 @@ async def test_history_that_is_let_go_in_the_middle_takes_no_document_with_it() 
     assert documents([first, *rest, *behind]) == [*DOCUMENTS, {"_id": 2}]
 
 
+@pytest.mark.parametrize("then", ["fail", "restart_from_now", "resnapshot"])
+async def test_a_place_that_is_lost_meanwhile_is_noticed_before_all_is_read(then: str) -> None:
+    async with played() as (member, replay):
+        replay.documents["orders"] = list(DOCUMENTS)
+        replay.size = 2
+        async with source_on(member, snapshot="initial", on_history_lost=then) as source:
+            first = await batches(source, 2)
+            replay.pass_by()
+            replay.kept_from = 1
+            source._looked_at -= 60.0
+            if then == "fail":
+                with pytest.raises(PositionLost, match="no longer reaches back"):
+                    await source.read(Limit())
+                return
+            rest = await batches(source, len(IDS) if then == "resnapshot" else len(IDS) - 2)
+
+    wanted = [*DOCUMENTS[:2], *DOCUMENTS] if then == "resnapshot" else DOCUMENTS
+    assert documents([*first, *rest]) == wanted
+    assert rest[-1].positions[""]["snapshot"]["stream"] == token(1)
+
+
 # -------------------------------------------------------------------------------------------------------- another one
 async def test_lost_history_is_made_good_by_another_snapshot() -> None:
     async with played() as (member, replay):
