@@ -21,7 +21,7 @@ _CANONICAL: Final = JSONOptions(
 )
 #: Before a value that extended JSON would change.
 _BYTES: Final = "bson:"
-_UNREADABLE: Final = (BSONError, TypeError, KeyError, ValueError, OverflowError)
+_UNREADABLE: Final = (BSONError, AttributeError, TypeError, KeyError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +123,9 @@ def stand_of(position: Any) -> Place | Snapshot:
                 return _snapshot_of(found)
             case Mapping():
                 return _place_of(position)
-    except _UNREADABLE as error:
-        raise ValueError(str(error)) from None
-    message = "neither a token nor a snapshot"
+    except _UNREADABLE:
+        pass
+    message = "no position: neither a token nor a time, nor how far a snapshot has come"
     raise ValueError(message)
 
 
