@@ -125,17 +125,23 @@ def compare_stream(sink: str, folder: Path, count: int, rounds: int) -> None:
     """From a change stream: mstream, the bare loop, mstream again (the noise)."""
     size = mongodb.size_of_lines(count)
     found: dict[str, list[Measured]] = defaultdict(list)
+    taken: dict[str, list[float]] = defaultdict(list)
     for turn in range(rounds):
         digests = {}
         for contender in mongodb.CONTENDERS if turn % 2 == 0 else reversed(mongodb.CONTENDERS):
             trial = mongodb.Trial(sink, contender, folder / "trial", count, size)
-            measured, digests[contender] = trial.run()
-            found[contender].append(measured)
+            result = trial.run()
+            found[contender].append(result.measured)
+            taken[contender].append(result.processor)
+            digests[contender] = result.digest
             shutil.rmtree(trial.folder)
         if len(set(digests.values())) != 1:
             raise Unequal(f"change stream to {sink}: {digests}")
     way = "a file" if sink == "file" else f"a collection, {sink}"
     show(f"change stream to {way}", found, count, rounds)
+    for name, spent in taken.items():
+        ratio = statistics.median(one / ours for one, ours in zip(spent, taken["mstream"], strict=True))
+        print(f"  {name:22} {statistics.median(spent):8.1f} µs of the processor a record  this ÷ ours {ratio:5.2f}")
 
 
 def compare_memory(folder: Path, count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ class Served:
 
     uri: str
     board: Path
+    pid: int
 
     @property
     def written(self) -> int:
@@ -52,9 +54,52 @@ def served(folder: Path, count: int) -> Iterator[Served]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None  # noqa: S101 - it was asked for
         try:
-            yield Served(f"mongodb://127.0.0.1:{int(server.stdout.readline())}/?directConnection=true", board)
+            yield Served(
+                f"mongodb://127.0.0.1:{int(server.stdout.readline())}/?directConnection=true", board, server.pid
+            )
         finally:
             server.kill()
+
+
+class Processor:
+    """What a contender takes of the processor, from its first output to its last; other work on the machine aside."""
+
+    def __init__(self, server: int) -> None:
+        self._server = server
+        self._marks: list[tuple[int, float]] = []
+
+    def seen(self, extent: int, goal: int) -> int:
+        """Look at the clocks where the contender begins, and where it is through."""
+        if len(self._marks) == 0 < extent or (len(self._marks) == 1 and extent >= goal):
+            self._marks.append((extent, self._spent()))
+        return extent
+
+    def seconds(self, goal: int) -> float:
+        """For all of it, as the part that was seen took."""
+        (first, begun), (last, ended) = self._marks
+        return (ended - begun) * goal / (last - first)
+
+    def _spent(self) -> float:
+        mine = [each for each in process.family(os.getpid()) if each not in {os.getpid(), self._server}]
+        return sum(map(_ticks, mine)) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int) -> int:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run of a contender."""
+
+    measured: Measured
+    #: Microseconds of the processor for each record, in all processes of the contender.
+    processor: float
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +113,23 @@ class Trial:
     #: Bytes of all lines.
     size: int
 
-    def run(self) -> tuple[Measured, str]:
-        """Start it and see it through; what it did, and a digest of what it wrote."""
+    def run(self) -> Result:
+        """Start it and see it through."""
         self.folder.mkdir()
-        log, is_file = self.folder / "log", self.sink == "file"
+        is_file = self.sink == "file"
+        goal = self.size if is_file else self.count
         with served(self.folder, self.count) as server:
-            command = self._command(server.uri)
-            if is_file:
-                found = process.run(command, progress=lambda: process.size(self.target), count=self.size, log=log)
-                rate = found.records_per_second * self.count / self.size
-                return Measured(records_per_second=rate, memory=found.memory), records.digest(self.target)
-            found = process.run(command, progress=lambda: server.written, count=self.count, log=log)
-            return found, f"{server.checksum:x}"
+            clock = Processor(server.pid)
+
+            def progress() -> int:
+                extent = process.size(self.target) if is_file else server.written
+                return clock.seen(extent, goal)
+
+            found = process.run(self._command(server.uri), progress=progress, count=goal, log=self.folder / "log")
+            digest = records.digest(self.target) if is_file else f"{server.checksum:x}"
+        rate = found.records_per_second * self.count / goal
+        measured = Measured(records_per_second=rate, memory=found.memory)
+        return Result(measured, clock.seconds(goal) / self.count * 1e6, digest)
 
     @property
     def target(self) -> Path:
