@@ -110,6 +110,7 @@ class Launcher:
             fingerprint=fingerprint,
             checkpoint=plan.mode,
             checkpoint_resource=plan.resource,
+            checkpoint_database=plan.database,
             transactional_sink=plan.transactional_sink,
             log_level=self._log_level,
         )

@@ -10,7 +10,7 @@ from mstream.config.system import System
 from mstream.domain.connector import ConnectorSpec
 from mstream.domain.run import CheckpointMode
 from mstream.domain.service import ServiceConfig
-from mstream.ports.provider import Catalog
+from mstream.ports.provider import Catalog, provider_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,7 @@ class Wiring:
 
     mode: CheckpointMode
     resource: str = ""
+    database: str = ""
     transactional_sink: int | None = None
 
 
@@ -30,11 +31,15 @@ def wiring(connector: ConnectorSpec, system: System, service: Lookup, catalog: C
     """Decide it. Raises GuaranteeUnavailable when the wiring cannot give what the connector asks for."""
     place = system.place("checkpoints")
     configs = {name: service(name) for name in connector.service_names}
-    plan = delivery_plan(connector, configs, catalog, service(place.service_name) if place else None)
-    if place is None or (connector.checkpoint is not None and not connector.checkpoint.enabled):
+    kept_in = service(place.service_name) if place else None
+    plan = delivery_plan(connector, configs, catalog, kept_in)
+    if place is None or kept_in is None or (connector.checkpoint is not None and not connector.checkpoint.enabled):
         return Wiring(mode=CheckpointMode.OFF)
     if plan.transactional_sink is None:
         return Wiring(mode=CheckpointMode.SAVED, resource=place.resource)
     return Wiring(
-        mode=CheckpointMode.TRANSACTIONAL, resource=place.resource, transactional_sink=plan.transactional_sink
+        mode=CheckpointMode.TRANSACTIONAL,
+        resource=place.resource,
+        database=provider_named(catalog, kept_in.provider).database(kept_in),
+        transactional_sink=plan.transactional_sink,
     )

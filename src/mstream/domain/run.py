@@ -39,6 +39,8 @@ class RunSpec:
     checkpoint: CheckpointMode = CheckpointMode.OFF
     #: The collection of the checkpoint store that a transaction writes to.
     checkpoint_resource: str = ""
+    #: The database that holds it, where a transaction can reach several; else "".
+    checkpoint_database: str = ""
     #: The place of the sink that commits the checkpoint.
     transactional_sink: int | None = None
     log_level: str = "info"

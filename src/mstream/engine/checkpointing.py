@@ -281,6 +281,7 @@ class TransactionalCheckpoints:
         )
         return CheckpointEntry(
             resource=spec.checkpoint_resource,
+            database=spec.checkpoint_database,
             key_field="job_name",
             key=lane_key(spec.job, lane),
             document=to_document(checkpoint),

@@ -16,6 +16,8 @@ class CheckpointEntry:
 
     #: The collection in the checkpoint store.
     resource: str
+    #: The database of the sink's deployment that holds it; "" where there is one alone.
+    database: str = ""
     #: The field that carries the key, and the key.
     key_field: str
     key: str

@@ -23,7 +23,7 @@ from .config import (
     check,
     filter_digest,
     is_idempotent,
-    same_database,
+    same_deployment,
 )
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ PROVIDER: Provider[MongodbConfig, MongodbService] = Provider(
     ),
     documents=_documents,
     schemas=_unbuilt,
-    transactional_with=same_database,
+    transactional_with=same_deployment,
+    database=lambda config: config.db_name,
     unavailable=_unavailable,
     probe=_probe,
     inspection=_inspection,

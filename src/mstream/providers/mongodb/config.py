@@ -248,9 +248,9 @@ def check(ref: SinkRef, options: MongodbSinkOptions) -> Sequence[tuple[str, str]
     return found
 
 
-def same_database(sink: MongodbConfig, other: ServiceConfig) -> bool:
+def same_deployment(sink: MongodbConfig, other: ServiceConfig) -> bool:
     """Whether a checkpoint there can be committed together with the records of a sink here."""
-    if not isinstance(other, MongodbConfig) or sink.db_name != other.db_name:
+    if not isinstance(other, MongodbConfig):
         return False
     one, two = sink.connection_string.reveal(), other.connection_string.reveal()
     if is_reference(one) or is_reference(two):

@@ -59,8 +59,10 @@ _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocumen
 class MongodbDocuments:
     """The collections of one database."""
 
-    def __init__(self, service: MongodbService) -> None:
+    def __init__(self, service: MongodbService, database: str = "") -> None:
+        """`database`: another one of the same deployment than the service's."""
         self._service = service
+        self.database = service.client[database] if database else service.database
         #: Collections that are known to be complete, with their indexes.
         self._provided: set[str] = set()
 
@@ -75,7 +77,7 @@ class MongodbDocuments:
     async def layout(self) -> Stored | None:
         """What the store says of itself. Raises StoreTooNew."""
         stored = await self.collection(LAYOUT_RESOURCE).get(LAYOUT_KEY)
-        check_layout(None if stored is None else stored.document, f"database {self._service.config.db_name!r}")
+        check_layout(None if stored is None else stored.document, f"database {self.database.name!r}")
         return stored
 
     async def provide(self, collection: MongodbCollection) -> None:
@@ -101,7 +103,7 @@ class MongodbCollection:
         self._key = key
         self._what = f"collection {resource!r}"
         try:
-            rows: Rows = service.database.get_collection(
+            rows: Rows = store.database.get_collection(
                 resource, codec_options=_RAW, read_preference=ReadPreference.PRIMARY
             )
         except InvalidName:

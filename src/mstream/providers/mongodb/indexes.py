@@ -8,6 +8,7 @@ from typing import Any
 from bson.raw_bson import RawBSONDocument
 from pymongo import IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure, PyMongoError
 
 from mstream.observability.logs import get_logger
@@ -30,7 +31,7 @@ async def provide_indexes(service: MongodbService, rows: AsyncCollection[RawBSON
     if _BY_KEY not in known:
         order = [(key, 1), (REVISION, -1), ("updated_at", -1)]
         await rows.create_indexes([IndexModel(order, name=_BY_KEY)])
-    if _UNIQUE not in known and await _knows_partial_indexes(service):
+    if _UNIQUE not in known and await _knows_partial_indexes(service, rows.database):
         await rows.create_indexes([unique_index(key)])
 
 
@@ -39,17 +40,17 @@ def unique_index(key: str) -> IndexModel:
     return IndexModel([(key, 1)], name=_UNIQUE, unique=True, partialFilterExpression={REVISION: {"$exists": True}})
 
 
-async def _knows_partial_indexes(service: MongodbService) -> bool:
+async def _knows_partial_indexes(service: MongodbService, database: AsyncDatabase[Any]) -> bool:
     if service.abilities.partial_indexes is None:
-        service.abilities.partial_indexes = await _try_partial_index(service)
+        service.abilities.partial_indexes = await _try_partial_index(database)
         if not service.abilities.partial_indexes:
             log.info("partial_indexes_unavailable", service=service.config.name)
     return service.abilities.partial_indexes
 
 
-async def _try_partial_index(service: MongodbService) -> bool:
+async def _try_partial_index(database: AsyncDatabase[Any]) -> bool:
     """A server may take the index and keep to something else: two documents tell."""
-    trial: AsyncCollection[dict[str, Any]] = service.database.get_collection(
+    trial: AsyncCollection[dict[str, Any]] = database.get_collection(
         f"mstream-trial-{secrets.token_hex(8)}", write_concern=SAFE
     )
     try:

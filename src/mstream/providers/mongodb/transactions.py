@@ -21,7 +21,7 @@ from pymongo.errors import (
 from mstream.errors import GuaranteeUnavailable, OutcomeUnknown, RevisionConflict, StaleCheckpoint, Throttled
 from mstream.ports.checkpoints import CheckpointEntry
 
-from .documents import MongodbDocuments
+from .documents import MongodbCollection, MongodbDocuments
 from .faults import OF_A_RECORD, fault_of, told
 from .service import SAFE, MongodbService
 from .writes import Write
@@ -36,7 +36,8 @@ class Transaction:
     def __init__(self, service: MongodbService, rows: AsyncCollection[RawBSONDocument], what: str) -> None:
         self._service = service
         self._rows = rows
-        self._documents = MongodbDocuments(service)
+        #: By database.
+        self._documents: dict[str, MongodbDocuments] = {}
         self._what = what
 
     async def commit(self, writes: Sequence[Write], entries: Sequence[CheckpointEntry]) -> PyMongoError | None:
@@ -44,9 +45,7 @@ class Transaction:
 
         Raises StaleCheckpoint, OutcomeUnknown, GuaranteeUnavailable, or as the driver does.
         """
-        places = [self._documents.collection(each.resource, key=each.key_field) for each in entries]
-        for each in places:
-            await self._documents.provide(each)
+        places = [await self._place(each) for each in entries]
         try:
             async with self._service.client.start_session() as session:
                 await session.start_transaction(write_concern=SAFE, read_preference=ReadPreference.PRIMARY)
@@ -62,6 +61,15 @@ class Transaction:
         except PyMongoError as error:
             raise self._told(error) from None
         return None
+
+    async def _place(self, entry: CheckpointEntry) -> MongodbCollection:
+        """Made, if it is missing: in a transaction that costs too much."""
+        documents = self._documents.get(entry.database)
+        if documents is None:
+            documents = self._documents[entry.database] = MongodbDocuments(self._service, entry.database)
+        place = documents.collection(entry.resource, key=entry.key_field)
+        await documents.provide(place)
+        return place
 
     async def _written(self, writes: Sequence[Write], session: AsyncClientSession) -> PyMongoError | None:
         """What a record was refused with: it ends the transaction."""

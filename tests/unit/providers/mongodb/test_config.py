@@ -66,10 +66,12 @@ def test_writing_by_key_again_changes_nothing(mode: str, is_idempotent: bool) ->
         ("env:A", "env:B", False),
     ],
 )
-def test_a_checkpoint_in_the_same_database_can_be_committed_together(url: str, other: str, is_same: bool) -> None:
+def test_a_checkpoint_in_the_same_deployment_can_be_committed_together(url: str, other: str, is_same: bool) -> None:
     assert PROVIDER.transactional_with is not None
     assert PROVIDER.transactional_with(config(url), config(other)) is is_same
-    assert not PROVIDER.transactional_with(config(url), config(other, db_name="other"))
+    elsewhere = config(other, db_name="elsewhere")
+    assert PROVIDER.transactional_with(config(url), elsewhere) is is_same
+    assert PROVIDER.database(elsewhere) == "elsewhere"
     assert not PROVIDER.transactional_with(config(url), SQL.config(name="s", url="sqlite://"))
 
 

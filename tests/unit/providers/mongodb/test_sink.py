@@ -176,9 +176,15 @@ async def test_what_comes_after_a_refused_one_of_its_id_is_still_written() -> No
 
 
 # -------------------------------------------------------------------------------------------------------- transactions
-def pending(*, expect: str = ABSENT) -> PendingCheckpoint:
+def pending(*, expect: str = ABSENT, database: str = "") -> PendingCheckpoint:
     entry = CheckpointEntry(
-        resource="places", key_field="name", key="job", document={"name": "job"}, expect=expect, revision="next"
+        resource="places",
+        database=database,
+        key_field="name",
+        key="job",
+        document={"name": "job"},
+        expect=expect,
+        revision="next",
     )
     return PendingCheckpoint(positions={"": 1}, entries=[entry])
 
@@ -194,6 +200,17 @@ async def test_records_and_checkpoint_go_with_one_transaction_the_checkpoint_las
     assert len({each["txnNumber"] for each in within}) == 1
     assert within[-1]["writeConcern"] == {"w": "majority", "j": True}
     assert all("writeConcern" not in each for each in within[:-1])
+
+
+async def test_the_checkpoint_may_lie_in_another_database() -> None:
+    async with replica() as member, sink_on(member) as sink:
+        await sink.write_with([batch({"_id": 1})], pending(database="elsewhere"))
+
+        within = [each for each in member.asked if each.get("autocommit") is False]
+    places = {each["insert"]: each["$db"] for each in within if "insert" in each}
+    assert places["places"] == "elsewhere"
+    assert places["orders"] != "elsewhere"
+    assert all(each["$db"] == "elsewhere" for each in member.asked_for("createIndexes"))
 
 
 async def test_a_lost_answer_to_a_commit_leaves_the_outcome_open() -> None:
