@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -15,6 +16,8 @@ from tests.servers import kafka, mariadb, mongo_java, mongodb, nx, postgresql
 # An example takes as long as the machine lets it; the limit per test holds all the same.
 hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("project")
+
+TESTS = Path(__file__).parent
 
 pytest_plugins = ["tests.servers.fixtures"]
 
@@ -29,6 +32,8 @@ CONNECTED = frozenset(
         "running_kafka",
     }
 )
+#: pymongo forgets a socket, now and then, when it is given up while it connects.
+LITTER = "ignore:unclosed:ResourceWarning"
 #: Seconds; the general limit stands in pyproject.toml.
 SLOW_LIMIT = 300
 #: The first test that uses a server waits for its start.
@@ -50,7 +55,7 @@ def logs_as_at_the_start() -> Iterator[None]:
 def litter_stays_where_it_fell(request: pytest.FixtureRequest) -> Iterator[None]:
     """What a driver forgets is found here, where that is allowed, and not during whichever test comes next."""
     yield
-    if any("ignore:unclosed" in str(mark.args) for mark in request.node.iter_markers("filterwarnings")):
+    if any(LITTER in mark.args for mark in request.node.iter_markers("filterwarnings")):
         gc.collect()
 
 
@@ -77,6 +82,9 @@ def pytest_report_header() -> list[str]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a server; slow tests and those have more time."""
+    for module in {item.getparent(pytest.Module) for item in items}:
+        if module is not None and "mongo" in str(module.path.relative_to(TESTS)):
+            module.add_marker(pytest.mark.filterwarnings(LITTER))
     for item in items:
         needs_server = not CONNECTED.isdisjoint(getattr(item, "fixturenames", ()))
         if needs_server:

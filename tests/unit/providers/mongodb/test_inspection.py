@@ -20,9 +20,6 @@ from tests.servers.mongodb import MongoDatabase
 from tests.servers.process import free_port
 from tests.servers.replica import refusal, replica
 
-#: The driver forgets a socket, now and then, when the time is up while it connects anew.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
 
 @pytest.fixture(params=MONGODB_DATABASES)
 def database(request: pytest.FixtureRequest) -> MongoDatabase:

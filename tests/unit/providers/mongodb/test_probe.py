@@ -22,9 +22,6 @@ from tests.servers.mongodb import MongoDatabase
 from tests.servers.process import free_port
 from tests.servers.replica import Answer, Replica, default_answer, refusal, replica
 
-#: The driver forgets a socket, now and then, when the time is up while it connects anew.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
 PLANTED = "hunter2-planted"
 STEPS = ["settings", "names", "tcp", "tls", "replica set", "authentication", "privileges"]
 

@@ -16,9 +16,6 @@ from mstream.providers.mongodb.config import MongodbConfig
 from mstream.providers.mongodb.documents import MongodbDocuments
 from tests.servers.replica import Answer, Replica, default_answer, refusal, replica
 
-#: The driver forgets a socket, now and then, when the time is up while it connects anew.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
 
 @asynccontextmanager
 async def store_on(member: Replica) -> AsyncIterator[DocumentStore]:

@@ -11,9 +11,6 @@ from mstream.providers.mongodb.documents import MongodbDocuments
 
 PLANTED = "planted-secret"
 
-#: The driver forgets a socket, now and then, when the time is up while it connects anew.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
 
 def config(connection_string: str, db_name: str = "d") -> MongodbConfig:
     return MongodbConfig(name="it", connection_string=connection_string, db_name=db_name)

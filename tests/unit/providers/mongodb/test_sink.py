@@ -33,9 +33,6 @@ from mstream.providers.mongodb import PROVIDER
 from mstream.providers.mongodb.config import MongodbConfig
 from tests.servers.replica import Answer, Replica, default_answer, refusal, replica
 
-#: The driver forgets a socket, now and then, when the time is up while it connects anew.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
 #: What no error may tell.
 PLANTED = "planted-value"
 Answering = Callable[[dict[str, Any]], Answer]
