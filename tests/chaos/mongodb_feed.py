@@ -88,7 +88,7 @@ class Inserts(Writer):
         return offset
 
     def _write(self) -> None:
-        began = time.monotonic()
+        began = time.monotonic() - self.written / self._per_second
         while not (self._hurry.is_set() and self.written >= self._at_least):
             due = self._at_least if self._hurry.is_set() else self._due(time.monotonic() - began)
             if due > self.written:
