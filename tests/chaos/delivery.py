@@ -20,8 +20,9 @@ from tests.chaos.stream import Writer
 _PATIENCE = 60.0
 #: A worker whose owner is gone ends within 2 s; five times the room.
 _ORPHANED = 10.0
-#: Repeats may cover so many intervals of flow.
-_INTERVALS = 3
+#: Repeats may cover so many intervals of flow: three, as is shown on the virtual clock, and ten times the room for a
+#: machine on which everybody waits for everybody.
+_INTERVALS = 3 * 10
 
 
 class Broken(AssertionError):
