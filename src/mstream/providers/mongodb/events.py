@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -40,18 +40,24 @@ def events_of(documents: Sequence[RawBSONDocument], *, envelope: bool) -> Events
     Raises ServiceError when the service's pipeline takes away what a record is made of.
     """
     found = Events()
-    for event in documents:
+    known: dict[tuple[str, bytes], dict[str, str]] = {}
+    for document in documents:
+        # Once, in one piece: a look into a raw document costs more than one into a dict
+        event = dict(document.items())
         kind = event.get("operationType")
         if not isinstance(kind, str) or "_id" not in event:
             message = "the pipeline takes `_id` or `operationType` out of change events; leave both in"
             raise ServiceError(message)
         found.is_invalidated = kind == INVALIDATE
-        headers = _headers(kind, event.get("ns"))
+        namespace = event.get("ns")
+        # Nearly all events are of one collection, and of few kinds
+        place = (kind, b"" if namespace is None else bytes(namespace.raw))
+        headers = known.get(place) or known.setdefault(place, _headers(kind, namespace))
         if not envelope and kind not in OPERATIONS:
             found.skipped.append((kind, ".".join(filter(None, (headers["database"], headers["collection"])))))
             continue
         key = event.get("documentKey")
-        found.payloads.append(bytes(event.raw) if envelope else _image(event, kind))
+        found.payloads.append(bytes(document.raw) if envelope else _image(event, kind))
         found.keys.append(None if key is None else bytes(key.raw))
         found.headers.append(headers)
         found.operations.append(Operation.INSERT if envelope else OPERATIONS[kind])
@@ -60,7 +66,7 @@ def events_of(documents: Sequence[RawBSONDocument], *, envelope: bool) -> Events
     return found
 
 
-def _image(event: RawBSONDocument, kind: str) -> bytes | None:
+def _image(event: Mapping[str, Any], kind: str) -> bytes | None:
     """The document; None for one that is gone."""
     name = "fullDocument"
     if kind == Operation.DELETE:
@@ -77,7 +83,7 @@ def _headers(kind: str, namespace: Any) -> dict[str, str]:
     return {"operation_type": kind, "database": place.get("db", ""), "collection": place.get("coll", "")}
 
 
-def _time(event: RawBSONDocument) -> int | None:
+def _time(event: Mapping[str, Any]) -> int | None:
     """When it happened, in milliseconds: the server's wall clock, or else the seconds of its cluster time."""
     wall, cluster = event.get("wallTime"), event.get("clusterTime")
     if isinstance(wall, datetime):
