@@ -160,7 +160,11 @@ class MongodbSource:
             self._step = begun(self._next())
         await asyncio.wait({self._step})
         step, self._step = self._step, None
-        return step.result()
+        answer = step.result()
+        if isinstance(answer, Fetched) and answer.events.tokens and not self._is_finishing:
+            # The server looks for more while these are on their way.
+            self._step = begun(self._next())
+        return answer
 
     async def _next(self) -> Answer:
         if self._reader is None:
