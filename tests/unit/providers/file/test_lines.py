@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mstream.domain.batch import Batch, Encoding
+from mstream.domain.lines import Lines
+from mstream.encodings.json import JsonCodec
 from mstream.providers.file.framing import framed
 from mstream.providers.file.identity import FileIdentity
 from mstream.providers.file.lines import Chunk, cut_lines, whole_lines
@@ -110,3 +112,48 @@ def test_an_empty_line_of_text_is_written() -> None:
 def _chunk(payloads: list[bytes], ends: list[int] | None, start: int, end: int) -> Chunk:
     identity = FileIdentity(device=1, inode=os.getpid())
     return Chunk(lane="log", identity=identity, start=start, end=end, payloads=payloads, ends=ends)
+
+
+@given(st.lists(st.binary(max_size=6).map(lambda text: text.replace(b"\n", b"x")), max_size=12), st.data())
+def test_lines_are_as_a_list_of_them_whatever_is_asked(wanted: list[bytes], data: st.DataObject) -> None:
+    lines = Lines([each + b"\n" for each in wanted])
+    some = slice(data.draw(st.integers(-13, 13)), data.draw(st.integers(-13, 13)), data.draw(st.sampled_from([1, 2])))
+
+    assert (len(lines), list(lines), lines) == (len(wanted), wanted, wanted)
+    assert lines[some] == wanted[some]
+    assert lines[some].together == b"".join(each + b"\n" for each in wanted[some])
+    assert lines[some].size == sum(map(len, wanted[some]))
+    assert [lines[each] for each in range(-len(wanted), len(wanted))] == wanted * 2
+    assert Lines(list(lines.with_ends)) == lines
+    assert lines != [*wanted, b"another"]
+
+
+document = st.sampled_from(
+    [
+        b"1",
+        b'{"a": [1]}',
+        b'"x"',
+        b"nul",
+        b"{",
+        b'"',
+        b"1.5e400",
+        b"18446744073709551616",
+        b"NaN",
+        b'"\\ud800"',
+        b"1 2",
+        b"\xff",
+    ]
+)
+
+
+@given(st.lists(document, max_size=8))
+def test_lines_are_decoded_as_the_documents_in_them(payloads: list[bytes]) -> None:
+    codec = JsonCodec()
+
+    (documents, failures), (plain, refused) = (
+        codec.decode(Lines([each + b"\n" for each in payloads])),
+        codec.decode(payloads),
+    )
+
+    assert repr(documents) == repr(plain)
+    assert [(each.index, str(each.error)) for each in failures] == [(each.index, str(each.error)) for each in refused]
