@@ -20,9 +20,8 @@ from tests.chaos.stream import Writer
 _PATIENCE = 60.0
 #: A worker whose owner is gone ends within 2 s; five times the room.
 _ORPHANED = 10.0
-#: Repeats may cover so many intervals of flow: three, as is shown on the virtual clock, and ten times the room for a
-#: machine on which everybody waits for everybody.
-_INTERVALS = 3 * 10
+#: Repeats may cover so many intervals of flow.
+_INTERVALS = 3
 #: A run that does not count yet may have so many times the kills that were asked for.
 _MOST_TIMES = 5
 
@@ -93,8 +92,10 @@ class Observer:
 class Delivery:
     """One flow, killed until there were enough kills or the time is up."""
 
-    def __init__(self, target: Target, *, records: int, per_second: float, seed: int) -> None:
+    def __init__(self, target: Target, *, records: int, per_second: float, seed: int, room: float = 1) -> None:
+        """`room`: so many times the flow that repeats may cover, where other work holds everybody up."""
         self._target = target
+        self._room = room
         self._random = random.Random(seed)
         self._writer = Writer(target.source, at_least=records, per_second=per_second)
         self._owner = Owner(target.folder, target.config)
@@ -136,7 +137,7 @@ class Delivery:
         if not workers:
             return
         mid_flow = self._target.extent() > observer.extent(ago=0.15)
-        earlier = observer.extent(ago=_INTERVALS * INTERVAL_MS / 1000)
+        earlier = observer.extent(ago=self._room * _INTERVALS * INTERVAL_MS / 1000)
         if whom == "worker":
             kill_all([self._random.choice(workers)])
         else:
