@@ -27,7 +27,9 @@ def test_no_change_is_lost_however_often_the_program_is_killed(target: type[Stre
         pytest.skip(module.ADVICE)
     seed = random.SystemRandom().randrange(1_000_000)
 
-    run = mongodb.run(target, tmp_path, records=RECORDS, per_second=RECORDS / 6, seed=seed, kills=KILLS, seconds=None)
+    run = mongodb.run(
+        target, tmp_path, records=RECORDS, per_second=RECORDS / 6, seed=seed, kills=KILLS, seconds=None, room=10
+    )
 
     assert len(run.kills) >= KILLS
     assert run.records >= RECORDS

@@ -24,6 +24,7 @@ def run(
     kills: int | None,
     seconds: float | None,
     per_second: float,
+    room: float = 1,
 ) -> Run:
     """One flow on a stand-in of its own; raises Broken."""
     server = target.server()
@@ -31,9 +32,8 @@ def run(
         server.start()
         opened = target(folder, server)
         try:
-            return _kind_of(opened)(opened, records=records, per_second=per_second, seed=seed).run(
-                kills=kills, seconds=seconds
-            )
+            delivery = _kind_of(opened)(opened, records=records, per_second=per_second, seed=seed, room=room)
+            return delivery.run(kills=kills, seconds=seconds)
         finally:
             opened.close()
     finally:
@@ -51,8 +51,8 @@ def report(run: Run, target: type[StreamTarget]) -> dict[str, Any]:
 class StreamDelivery(Delivery):
     """Of records that are inserted, each once."""
 
-    def __init__(self, target: StreamTarget, *, records: int, per_second: float, seed: int) -> None:
-        super().__init__(target, records=records, per_second=per_second, seed=seed)
+    def __init__(self, target: StreamTarget, *, records: int, per_second: float, seed: int, room: float = 1) -> None:
+        super().__init__(target, records=records, per_second=per_second, seed=seed, room=room)
         self._stream = target
         self._writer = Inserts(target.orders, at_least=records, per_second=per_second)
 
@@ -83,8 +83,8 @@ class StreamDelivery(Delivery):
 class MirrorDelivery(StreamDelivery):
     """Of a collection whose documents are changed and deleted: in the end the other one is the same."""
 
-    def __init__(self, target: Mirror, *, records: int, per_second: float, seed: int) -> None:
-        super().__init__(target, records=records, per_second=per_second, seed=seed)
+    def __init__(self, target: Mirror, *, records: int, per_second: float, seed: int, room: float = 1) -> None:
+        super().__init__(target, records=records, per_second=per_second, seed=seed, room=room)
         self._mirror = target
         self._changes = Changes(target.orders, at_least=records, per_second=per_second, seed=seed)
         self._writer = self._changes
