@@ -107,6 +107,7 @@ class Launcher:
                 name: version for name, each in services.items() if (version := each.script_version()) is not None
             },
             positions=dict(checkpoint.positions),
+            resets=checkpoint.resets,
             fingerprint=fingerprint,
             checkpoint=plan.mode,
             checkpoint_resource=plan.resource,

@@ -72,6 +72,8 @@ class Checkpoint:
     begin: Begin = Begin.CONFIGURED
     #: The lanes' own documents are older than a reset: what stands in them counts no more.
     voids_lanes: bool = False
+    #: How often the job was put somewhere by hand: a place that was noted elsewhere before the last time is no more.
+    resets: int = 0
     #: Where it stood before, the oldest first.
     history: tuple[Waypoint, ...] = ()
 
@@ -132,6 +134,8 @@ def to_document(checkpoint: Checkpoint) -> dict[str, Any]:
         document["begin"] = checkpoint.begin.value
     if checkpoint.voids_lanes:
         document["voids_lanes"] = True
+    if checkpoint.resets:
+        document["resets"] = checkpoint.resets
     return document
 
 

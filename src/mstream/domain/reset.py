@@ -59,7 +59,7 @@ def placed(to: Target, stood: Checkpoint, following: Checkpoint, *, by: Actor, r
     It is nobody's: a save of the run before comes too late, and the next source claims it.
     """
     before = passed(stood.history, waypoint(stood))
-    fresh = replace(following, fingerprint="", run_id="", begin=Begin.CONFIGURED)
+    fresh = replace(following, fingerprint="", run_id="", begin=Begin.CONFIGURED, resets=stood.resets + 1)
     match to:
         case ToBegin(begin=begin):
             put = replace(fresh, positions={}, begin=begin)

@@ -35,6 +35,8 @@ class RunSpec:
     #: The versions of the scripts in them, by service.
     script_versions: Mapping[str, str] = field(default_factory=dict)
     positions: Mapping[Lane, Position] = field(default_factory=dict)
+    #: How often the job was put somewhere by hand.
+    resets: int = 0
     fingerprint: str = ""
     checkpoint: CheckpointMode = CheckpointMode.OFF
     #: The collection of the checkpoint store that a transaction writes to.

@@ -36,6 +36,10 @@ class Resume:
 
     #: Stored positions; a lane that is not there begins as the source's options say.
     positions: Mapping[Lane, Position] = field(default_factory=dict)
+    #: Whose they are: what a source calls itself in a system that keeps places for its readers.
+    job: str = ""
+    #: How often the job was put somewhere by hand: what such a system noted before the last time counts no more.
+    resets: int = 0
 
 
 class Lanes(Protocol):

@@ -14,7 +14,7 @@ from mstream.foundation.clock import timestamp
 from mstream.ports.documents import Document
 
 #: Fields that are not there when they would say nothing, or when v0.47 could do nothing with them.
-_OPTIONAL: Final = frozenset({"begin", "voids_lanes", "history", "cursor"})
+_OPTIONAL: Final = frozenset({"begin", "voids_lanes", "resets", "history", "cursor"})
 
 
 def is_of_v047(document: Document) -> bool:
@@ -40,6 +40,7 @@ def read(job: str, document: Document) -> Checkpoint:
             saved_at=_text(document, "saved_at"),
             begin=_begin(document),
             voids_lanes=document.get("voids_lanes", False) is True,
+            resets=_number(document, "resets"),
             history=tuple(_waypoint(each) for each in _entries(document)),
         )
     except (_Wrong, DecodeError) as error:
@@ -79,7 +80,7 @@ def blank(job: str, document: Document) -> Checkpoint:
         value = document.get(name)
         return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
-    return Checkpoint(job=job, epoch=number("epoch"), sequence=number("sequence"))
+    return Checkpoint(job=job, epoch=number("epoch"), sequence=number("sequence"), resets=number("resets"))
 
 
 class _Wrong(Exception):

@@ -209,6 +209,20 @@ async def test_where_to_begin_holds_until_there_is_a_position(store: CheckpointS
     assert [each.begin for each in (first, again, saved, last)] == [begin, begin, Begin.CONFIGURED, Begin.CONFIGURED]
 
 
+async def test_every_reset_is_counted_and_no_save_forgets_it(store: CheckpointStore) -> None:
+    await claim(store)
+    await reset(store, ToBegin())
+    await reset(store, ToPositions(positions={"": {"offset": 3}}))
+
+    claimed = await claim(store, "two")
+    saved = await store.save("orders", {"": {"offset": 4}}, "two", 1)
+
+    assert (claimed.resets, saved.resets) == (2, 2)
+    found = await store.load("orders")
+    assert found is not None
+    assert found.resets == 2
+
+
 async def test_a_reset_to_given_positions_belongs_to_the_next_source(store: CheckpointStore) -> None:
     await claim(store)
     await save(store, 1)
