@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from mstream.config.encodings import Stage, arrival, encoding_findings, stage_of
-from mstream.config.guarantees import delivery_plan
+from mstream.config.guarantees import delivery_plan, may_have_members
 from mstream.config.problems import Code, Finding, Path, warning
 from mstream.config.refs import RefTable, ref_findings
 from mstream.config.services import KnownService, known_services, name_findings, service_findings
@@ -79,8 +79,8 @@ class _Connector:
         yield from self._encodings()
         yield from self._dead_letters()
         yield from self._checkpoint()
-        yield from self._parallelism()
         if not of_refs:
+            yield from self._parallelism()
             yield from self._delivery()
 
     def _refs(self) -> Iterator[RefTable]:
@@ -160,16 +160,21 @@ class _Connector:
             yield warning(path, Code.NO_CHECKPOINTS, message, "set [system] state or [system.checkpoints]")
 
     def _parallelism(self) -> Iterator[Finding]:
-        """No source that we have can be shared by several member runs."""
+        """Only the lanes of a group can be shared by several member runs."""
         members = self._table.get("parallelism")
         if isinstance(members, bool) or not isinstance(members, int) or members <= 1:
             return
-        name = text_at(table_at(self._table, "source") or {}, "service_name")
-        service = self._known.get(name) if name else None
-        of_provider = f" of provider {service.kind!r}" if service and service.provider else ""
-        message = f"the job runs as one member, not as {members}: a source{of_provider} cannot be shared yet"
-        path = (*self._path, "parallelism")
-        yield warning(path, Code.ONE_MEMBER, message, "leave it out, or split the source into several connectors")
+        ref, _ = parsed(SourceRef, dict(table_at(self._table, "source") or {}))
+        service = self._known.get(ref.service_name) if ref else None
+        if ref is None or service is None or service.config is None:
+            return
+        if not may_have_members(ref, service.config, self._catalog):
+            message = (
+                f"the job runs as one member, not as {members}: "
+                f"a source of provider {service.kind!r}, as it is set here, is no member of a group"
+            )
+            path = (*self._path, "parallelism")
+            yield warning(path, Code.ONE_MEMBER, message, "leave it out, or split the source into several connectors")
 
     def _delivery(self) -> Iterator[Finding]:
         """Judged only where everything that it depends on can be understood."""

@@ -1,11 +1,11 @@
-"""Which delivery a connector's wiring can give; pure, no I/O."""
+"""Which delivery, and how many members, a connector's wiring can give; pure, no I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mstream.domain.connector import ConnectorSpec, Delivery, SinkRef
+from mstream.domain.connector import ConnectorSpec, Delivery, SinkRef, SourceRef
 from mstream.domain.service import ServiceConfig
 from mstream.errors import GuaranteeUnavailable, ServiceNotFound
 from mstream.ports.provider import Catalog, provider_named, role_options
@@ -48,6 +48,12 @@ def delivery_plan(
         message = f"connector {connector.name!r} cannot deliver effectively once: {'; '.join(reasons)}"
         raise GuaranteeUnavailable(message)
     return DeliveryPlan(transactional_sink=transactional[0] if transactional else None)
+
+
+def may_have_members(ref: SourceRef, config: ServiceConfig, catalog: Catalog) -> bool:
+    """Whether several runs of one job can read this source at the same time. Raises ProviderUnavailable."""
+    role = provider_named(catalog, config.provider).source
+    return role is not None and role.members(ref, role_options(role.options, config, ref))
 
 
 def _of_checkpoints(connector: ConnectorSpec, checkpoint_service: ServiceConfig | None) -> Sequence[str]:

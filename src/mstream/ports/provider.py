@@ -43,6 +43,9 @@ class SourceRole(Generic[C, L]):
     refuses: Callable[[Lane, Any], str | None] = lambda lane, position: None
     #: It can come to an end at the head of a moment (`ports.roles.Finite`).
     finite: bool = False
+    #: With this ref and these options it is a member of a group that shares its lanes out (`ports.roles.Lanes`), so
+    #: that several runs of one job can read at the same time.
+    members: Callable[[SourceRef, Any], bool] = lambda ref, options: False
     #: How its payloads come when the ref does not say.
     input_encoding: Encoding = Encoding.JSON
     #: The encodings in which payloads can come.

@@ -294,6 +294,28 @@ def test_more_members_than_can_be_had_are_a_warning(tmp_path: Path, members: str
     assert all("provider 'file'" in each.message for each in result.problems)
 
 
+@pytest.mark.parametrize(("member", "found"), [("true", []), ("false", ["one_member"])])
+def test_a_member_of_a_group_can_have_as_many_runs_as_are_asked_for(
+    tmp_path: Path, member: str, found: list[str]
+) -> None:
+    text = """
+[[services]]
+provider = "memory"
+name = "queues"
+
+[[connectors]]
+name = "copy"
+checkpoint = { enabled = false }
+parallelism = 64
+source = { service_name = "queues", resource = "in", member = MEMBER }
+sinks = [{ service_name = "queues", resource = "out" }]
+"""
+
+    result = loaded(tmp_path, text.replace("MEMBER", member))
+
+    assert [each.code for each in result.problems] == found
+
+
 def test_a_number_of_members_that_cannot_be_is_an_error_alone(tmp_path: Path) -> None:
     text = SERVICES + CONNECTOR + "checkpoint = { enabled = false }\nparallelism = true\n"
 

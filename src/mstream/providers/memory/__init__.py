@@ -48,6 +48,10 @@ def _fingerprint(config: MemoryConfig, ref: SourceRef, options: MemorySourceOpti
     return f"memory:{config.name}:{ref.resource}"
 
 
+def _is_member(ref: SourceRef, options: MemorySourceOptions) -> bool:
+    return options.member
+
+
 def _same_service(config: MemoryConfig, other: ServiceConfig) -> bool:
     return isinstance(other, MemoryConfig) and other.name == config.name
 
@@ -72,6 +76,7 @@ def provider_on(hub: MemoryHub | None = None) -> Provider[MemoryConfig, MemorySe
             options=MemorySourceOptions,
             begins={Begin.BEGINNING: {"start": "beginning"}, Begin.NOW: {"start": "end"}},
             finite=True,
+            members=_is_member,
         ),
         sink=SinkRole(open=_sink, options=MemorySinkOptions, transactional=True),
         documents=_documents,
