@@ -33,6 +33,8 @@ TEXTS: Final[Mapping[str, str]] = {
     "job_retrying": "A run has ended with an error that may pass; the next one starts in so many seconds.",
     "job_state_not_stored": "What became of a job could not be written; it is tried again.",
     "jobs_not_reread": "The stored jobs could not be read again.",
+    "kafka_client_error": "A client of Kafka has met an error that it tries to mend by itself.",
+    "kafka_client_said": "A line of the log of a client of Kafka.",
     "key_made": "A key for stored services was made. Back up the file.",
     "keys_changed": "The keys were read again, and are other ones.",
     "keys_not_reloaded": "The keys could not be read again; those in use stay.",

@@ -101,7 +101,6 @@ def test_what_cannot_run_here_is_told_by_service() -> None:
     found = told(sample("everything"), Code.PROVIDER_UNAVAILABLE)
 
     assert "services[5].provider" in found
-    assert "services[1].provider" in found
 
 
 def test_the_documented_default_holds_where_the_program_had_another() -> None:

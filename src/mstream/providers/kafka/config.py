@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
 from mstream.domain.service import RoleOptions, ServiceConfig
 
+from .options import IGNORED, refused
+
 _OWN = frozenset({"provider", "name", "offset_seek_back_seconds"})
+
+#: Options of the client whose values tell nothing that could be secret.
+_HARMLESS = frozenset(
+    {
+        "acks",
+        "auto.offset.reset",
+        "bootstrap.servers",
+        "compression.codec",
+        "compression.type",
+        "enable.idempotence",
+        "group.id",
+        "group.protocol",
+        "isolation.level",
+        "metadata.broker.list",
+        "partition.assignment.strategy",
+        "partitioner",
+        "sasl.mechanism",
+        "sasl.mechanisms",
+        "security.protocol",
+        "ssl.endpoint.identification.algorithm",
+    }
+)
 
 
 class KafkaConfig(ServiceConfig):
     """A cluster; keys that are not ours go to the client as they are."""
 
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
-    public: ClassVar[frozenset[str]] = ServiceConfig.public | {"bootstrap.servers", "group.id"}
+    public: ClassVar[frozenset[str]] = ServiceConfig.public | _HARMLESS
 
     __pydantic_extra__: dict[str, str]
 
@@ -32,11 +56,25 @@ class KafkaConfig(ServiceConfig):
             return values
         return {key: value if key in _OWN else _text(value) for key, value in values.items()}
 
+    @model_validator(mode="after")
+    def _options_may_be_set(self) -> Self:
+        problems = [f"{key!r}: {reason}" for key, reason in refused(self.client_settings)]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def client_settings(self) -> dict[str, str]:
+        """The options of the client, by the names that it has for them."""
+        return dict(self.__pydantic_extra__)
+
     @classmethod
     def tolerated(cls, table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """What of a table is taken although a new file would write it otherwise: key and what was done."""
         for key, value in table.items():
-            if key not in _OWN and _text(value) is not value:
+            if key in IGNORED:
+                yield key, IGNORED[key]
+            elif key not in _OWN and _text(value) is not value:
                 yield key, "options of the client are text; the value was taken as its text, put it in quotes"
 
 
