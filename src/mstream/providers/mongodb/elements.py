@@ -62,6 +62,38 @@ def elements(document: bytes) -> Iterator[Element]:
         raise InvalidBSON(message) from None
 
 
+def typed(document: bytes) -> dict[bytes, bytes]:
+    """The values of a document's fields; each name has the byte of its type in front.
+
+    Raises InvalidBSON at the first that cannot be read.
+    """
+    if not is_document(document):
+        message = "no document"
+        raise InvalidBSON(message)
+    found: dict[bytes, bytes] = {}
+    fixed, counted, int32, index = _FIXED.get, _COUNTED.get, _INT32.unpack_from, document.index
+    at, end = 4, len(document) - 1
+    try:
+        while at < end:
+            value = index(0, at + 1, end) + 1
+            kind = document[at]
+            size = fixed(kind)
+            if size is None:
+                beside = counted(kind)
+                size = _size(document, at, value, end) if beside is None else beside + int32(document, value)[0]
+            after = value + size
+            if not value <= after <= end:
+                break
+            found[document[at : value - 1]] = document[value:after]
+            at = after
+    except (ValueError, IndexError, KeyError, struct.error):
+        at = -1
+    if at != end:
+        message = "a field cannot be read"
+        raise InvalidBSON(message)
+    return found
+
+
 def is_document(data: bytes) -> bool:
     """Whether the bytes say of themselves that they are a document."""
     return len(data) >= _SMALLEST and _INT32.unpack_from(data)[0] == len(data) and data[-1] == 0

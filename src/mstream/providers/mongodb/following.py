@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bson import Timestamp
-from bson.raw_bson import RawBSONDocument
 
 from mstream.domain.batch import Batch, Encoding
 from mstream.domain.checkpoint import Lane
@@ -173,7 +172,7 @@ class ChangeStream:
         return reply
 
     def _taken(self, cursor: Any, name: str) -> Fetched:
-        documents: Sequence[RawBSONDocument] = cursor[name]
+        documents = [bytes(each.raw) for each in cursor[name]]
         try:
             documents = self._fragments.joined(documents) if self._splits else documents
             events = events_of(documents, envelope=self._options.envelope)
@@ -183,10 +182,9 @@ class ChangeStream:
             raise
         for kind, place in events.skipped:
             log.warning("change_event_without_record", resource=self._resource, operation_type=kind, namespace=place)
-        last = documents[-1]["_id"].raw if documents else None
         newest = cursor.get("postBatchResumeToken")
         # behind an invalidate only its own token opens another stream
-        token = last if newest is None or events.is_invalidated or self._fragments.is_waiting else newest.raw
+        token = events.last if newest is None or events.is_invalidated or self._fragments.is_waiting else newest.raw
         if token is not None:
             self.place = Place(token)
         if events.is_invalidated:

@@ -15,6 +15,8 @@ from .elements import Element, document_of, elements
 
 #: The field that says which of how many fragments a document is.
 SPLIT: Final = "splitEvent"
+#: The same as a field of a document; other documents may have it further inside.
+_SPLIT: Final = b"\x03splitEvent\0"
 #: The stage that has the server split events; always the last.
 STAGE: Final[dict[str, Any]] = {"$changeStreamSplitLargeEvent": {}}
 
@@ -34,12 +36,11 @@ class Fragments:
         """Forget an event that is not whole: it comes again, from its first fragment."""
         self._parts.clear()
 
-    def joined(self, documents: Sequence[RawBSONDocument]) -> list[RawBSONDocument]:
+    def joined(self, documents: Sequence[bytes]) -> list[bytes]:
         """The events that are whole, in order. Raises ServiceError where a fragment is missing."""
-        found: list[RawBSONDocument] = []
+        found: list[bytes] = []
         for each in documents:
-            split = each.get(SPLIT)
-            number, count = (1, 1) if split is None else (split["fragment"], split["of"])
+            number, count = _numbers(each) if _SPLIT in each else (1, 1)
             if number != len(self._parts) + 1:
                 self.clear()
                 message = "the server has left out a fragment of a large event"
@@ -47,11 +48,17 @@ class Fragments:
             if count == 1:
                 found.append(each)
                 continue
-            self._parts.append(bytes(each.raw))
+            self._parts.append(each)
             if number == count:
-                found.append(RawBSONDocument(_whole(self._parts), RAW))
+                found.append(_whole(self._parts))
                 self.clear()
         return found
+
+
+def _numbers(event: bytes) -> tuple[int, int]:
+    """Which of how many fragments it is."""
+    split = RawBSONDocument(event, RAW).get(SPLIT)
+    return (1, 1) if split is None else (split["fragment"], split["of"])
 
 
 def _whole(fragments: Sequence[bytes]) -> bytes:

@@ -243,7 +243,7 @@ class _RangeReader:
         database, _, name = self._part.collection.partition(".")
         headers: Headers = {"operation_type": READ, "database": database, "collection": name}
         if self._options.pipeline:
-            records = events_of(documents, envelope=self._options.envelope)
+            records = events_of([bytes(each.raw) for each in documents], envelope=self._options.envelope)
             ids = [id_of(each) for each in records.tokens]
         else:
             whole = [bytes(each.raw) for each in documents]
