@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mstream.control.jobs import JobView
+from mstream.control.members import MemberView
 from mstream.domain.job import Job
 from mstream.domain.plan import Damaged
 
@@ -35,6 +36,7 @@ def job_body(view: JobView) -> dict[str, Any]:
         "script_versions": dict(view.script_versions),
         "last_change": asdict(job.last_change) if job.last_change else None,
         "counters": asdict(status),
+        "members": [_member(each) for each in view.members],
     }
 
 
@@ -61,6 +63,17 @@ def place_body(job: str, place: Mapping[str, Any]) -> dict[str, Any]:
         "updated_at": _spelt(str(place["saved_at"])),
         "cursor": _cursor(place["positions"]),
         **place,
+    }
+
+
+def _member(view: MemberView) -> dict[str, Any]:
+    return {
+        "member": view.member,
+        "run_id": view.run_id,
+        "phase": view.phase.value,
+        "restarts": view.restarts,
+        "last_error": {"reason": view.reason, "message": view.message} if view.reason else None,
+        "counters": asdict(view.status),
     }
 
 

@@ -85,6 +85,8 @@ def cells(view: JobView, rate: float) -> list[str]:
         f"lag {lag}",
         f"{status.errors} errors",
     ]
+    if len(view.members) > 1:
+        line.append(f"{sum(each.phase is Phase.RUNNING for each in view.members)}/{len(view.members)} members")
     if job.failure is not None and job.phase in {Phase.FAILED, Phase.RETRYING}:
         line.append(f"{job.failure.reason}")
     return line

@@ -15,6 +15,7 @@ from typing import Final, Self
 from mstream.control.authority import Authority
 from mstream.control.chronicle import Chronicle
 from mstream.control.launch import Launcher
+from mstream.control.members import MemberView
 from mstream.control.provisioning import Taken, created
 from mstream.control.record import JobRecord, defined_at
 from mstream.control.supervisor import Supervisor
@@ -59,6 +60,8 @@ class JobView:
     is_over: bool
     #: Which versions of its scripts the run under way has, by service.
     script_versions: Mapping[str, str] = field(default_factory=dict)
+    #: The members of the run under way.
+    members: Sequence[MemberView] = ()
 
     @property
     def revision(self) -> Revision:
@@ -427,6 +430,7 @@ def _view(supervisor: Supervisor) -> JobView:
         status=status,
         is_over=supervisor.is_over,
         script_versions=supervisor.script_versions,
+        members=supervisor.members,
     )
 
 

@@ -1,16 +1,19 @@
-"""Launcher: from a job's definition to a run that has been handed over."""
+"""Launcher: from a job's definition to a run that can be handed over."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from mstream.config.availability import reason_unavailable
+from mstream.config.guarantees import may_have_members
 from mstream.config.system import System
 from mstream.control.beginning import begun
+from mstream.control.members import Members
 from mstream.control.owner import JobOwner, Stores
+from mstream.control.recovery import Recovery
 from mstream.control.wiring import Lookup, wiring
 from mstream.domain.connector import ConnectorSpec
 from mstream.domain.job import Job
@@ -18,9 +21,8 @@ from mstream.domain.run import RunSpec
 from mstream.domain.service import ServiceConfig
 from mstream.errors import ProviderUnavailable
 from mstream.foundation.clock import Clock
-from mstream.foundation.concurrency import first_of
 from mstream.ports.provider import Catalog, provider_named, role_options
-from mstream.runtimes.base import RunHandle, Runtime
+from mstream.runtimes.base import Runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,23 +31,6 @@ class Prepared:
 
     spec: RunSpec
     owner: JobOwner
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launched:
-    """A run under way."""
-
-    handle: RunHandle
-    owner: JobOwner
-    epoch: int
-    #: The versions of its scripts, by service.
-    script_versions: Mapping[str, str] = field(default_factory=dict)
-
-    async def has_ended(self) -> bool:
-        """Whether its outcome is there; does not wait for it."""
-        now = asyncio.Event()
-        now.set()
-        return await first_of(self.handle.outcome(), now) is not None
 
 
 class Launcher:
@@ -101,6 +86,7 @@ class Launcher:
             job=job.name,
             run_id=run_id,
             epoch=checkpoint.epoch,
+            members=self._members(connector, services),
             connector=begun(connector, checkpoint, services[connector.source.service_name], self._catalog),
             services=services,
             script_versions={
@@ -117,13 +103,9 @@ class Launcher:
         )
         return Prepared(spec=spec, owner=owner)
 
-    async def start(self, prepared: Prepared) -> Launched:
-        """Hand it over. Raises MstreamError when there is no place for it."""
-        handle = await self._runtime.start(prepared.spec, prepared.owner)
-        spec = prepared.spec
-        return Launched(
-            handle=handle, owner=prepared.owner, epoch=spec.epoch, script_versions=dict(spec.script_versions)
-        )
+    def members(self, prepared: Prepared, recovery: Recovery) -> Members:
+        """The members that it has; none of them has begun."""
+        return Members(prepared.spec, prepared.owner, runtime=self._runtime, recovery=recovery, clock=self._clock)
 
     def _require(self, services: Mapping[str, ServiceConfig]) -> None:
         for config in services.values():
@@ -140,6 +122,11 @@ class Launcher:
             return config
         resources = [each.resource for each in connector.steps if each.service_name == config.name]
         return await asyncio.to_thread(provider.pinned, config, resources)
+
+    def _members(self, connector: ConnectorSpec, services: Mapping[str, ServiceConfig]) -> int:
+        """One where nobody shares the lanes of the source out, whatever is asked for."""
+        config = services[connector.source.service_name]
+        return connector.parallelism if may_have_members(connector.source, config, self._catalog) else 1
 
     def _fingerprint(self, job: Job, services: Mapping[str, ServiceConfig]) -> str:
         ref = job.spec.source

@@ -1,7 +1,8 @@
-"""JobOwner: the one writer of a job's checkpoint and dead letters, for one of its runs."""
+"""JobOwner: the one writer of a job's checkpoint and dead letters, for one of its runs; MemberOwner: for one member."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from mstream.errors import StaleOwner, StoreError
 from mstream.foundation.backoff import delays
 from mstream.foundation.clock import Clock
 from mstream.observability.logs import get_logger
+from mstream.ports.documents import ABSENT
 from mstream.ports.owner import LaneClaim
 from mstream.stores.checkpoints import CheckpointStore
 from mstream.stores.dead_letters import DeadLetterStore
@@ -57,14 +59,24 @@ class JobOwner:
         self._random = random
         self._epoch = 0
         self._fingerprint = ""
-        #: A newer position was saved.
-        self.moved = False
+        self._mode = CheckpointMode.OFF
+        #: Whoever claims a lane waits for the saves that were asked for before.
+        self._saving = asyncio.Lock()
+        #: Where every lane stands, by the last save.
+        self.positions: Mapping[Lane, Position] = {}
+        #: Which member has claimed a lane last.
+        self.holders: dict[Lane, MemberOwner] = {}
 
     async def begin(self, mode: CheckpointMode, fingerprint: str) -> Checkpoint:
         """Claim the job's checkpoint for the run: in the owner's epoch, without a lease in the one after the last.
 
         Raises PositionOfAnotherSource, StaleOwner when a newer owner has claimed it, or a StoreError.
         """
+        checkpoint = await self._begin(mode, fingerprint)
+        self._mode, self.positions = mode, checkpoint.positions
+        return checkpoint
+
+    async def _begin(self, mode: CheckpointMode, fingerprint: str) -> Checkpoint:
         if mode is CheckpointMode.OFF:
             return Checkpoint(job=self._job, epoch=self._authority.epoch)
         checkpoints = self._checkpoints()
@@ -80,7 +92,6 @@ class JobOwner:
             if lanes:
                 await self.save(lanes)
             await self._fenced(lambda: checkpoints.drop_lanes(self._job))
-            self.moved = False
             return replace(checkpoint, positions={**checkpoint.positions, **lanes})
         left = checkpoint.positions
         if left:
@@ -91,21 +102,21 @@ class JobOwner:
         if positions:
             # A transaction tells nobody where it stands: its history is made of the starts.
             await self._fenced(lambda: checkpoints.note(self._job, positions, self._run_id, self._epoch))
-        self.moved = False
         return replace(checkpoint, positions=positions)
 
     async def save(self, positions: Mapping[Lane, Position | None]) -> None:
         """Merged into the job's checkpoint; raises StaleOwner when another run has claimed it."""
         checkpoints = self._checkpoints()
-        await self._patiently(lambda: checkpoints.save(self._job, positions, self._run_id, self._epoch))
-        self.moved = True
+        async with self._saving:
+            saved = await self._patiently(lambda: checkpoints.save(self._job, positions, self._run_id, self._epoch))
+            self.positions = saved.positions
 
     async def claim(self, lanes: Collection[Lane]) -> Mapping[Lane, LaneClaim]:
-        """Write each lane's own document in this run's name."""
-        checkpoints = self._checkpoints()
-        return await self._patiently(
-            lambda: checkpoints.claim_lanes(self._job, lanes, self._run_id, self._epoch, self._fingerprint)
-        )
+        """Where these lanes stand; where a sink commits that, their own documents are written in this run's name."""
+        if self._mode is CheckpointMode.TRANSACTIONAL:
+            return await self._claim(lanes)
+        async with self._saving:
+            return {each: LaneClaim(position=self.positions.get(each), revision=ABSENT) for each in lanes}
 
     async def release(self, lanes: Collection[Lane]) -> None:
         """Nothing to write: who claims a lane next supersedes this run by itself."""
@@ -123,12 +134,18 @@ class JobOwner:
             raise StoreError(message)
         await self._patiently(lambda: store.bury(letters))
 
+    async def _claim(self, lanes: Collection[Lane]) -> Mapping[Lane, LaneClaim]:
+        checkpoints = self._checkpoints()
+        return await self._patiently(
+            lambda: checkpoints.claim_lanes(self._job, lanes, self._run_id, self._epoch, self._fingerprint)
+        )
+
     async def _lane_positions(self, checkpoints: CheckpointStore) -> dict[Lane, Position]:
         """Where the lanes' own documents stand, claimed: a transaction of an older run can no longer commit."""
         lanes = await checkpoints.load_lanes(self._job)
         if not lanes:
             return {}
-        claims = await self.claim(list(lanes))
+        claims = await self._claim(list(lanes))
         return {lane: claim.position for lane, claim in claims.items() if claim.position is not None}
 
     async def _fenced(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -169,3 +186,39 @@ class JobOwner:
                     "store_retried", job=self._job, run=self._run_id, seconds=round(seconds, 3), error_code=error.code
                 )
                 await self._clock.sleep(seconds)
+
+
+class MemberOwner:
+    """Implements `ports.owner.Owner` for one of the members that a run has; all of them share the job's."""
+
+    def __init__(self, job: JobOwner) -> None:
+        self._job = job
+        #: It has saved a newer position.
+        self.moved = False
+
+    async def save(self, positions: Mapping[Lane, Position | None]) -> None:
+        """As the job's, but for lanes that another member has claimed since: that one says where they stand."""
+        holders = self._job.holders
+        own = {lane: position for lane, position in positions.items() if holders.get(lane, self) is self}
+        if own:
+            await self._job.save(own)
+            self.moved = True
+
+    async def claim(self, lanes: Collection[Lane]) -> Mapping[Lane, LaneClaim]:
+        """They are this member's, from before the answer: a late save of the last one must not come after it."""
+        self._job.holders.update(dict.fromkeys(lanes, self))
+        return await self._job.claim(lanes)
+
+    async def release(self, lanes: Collection[Lane]) -> None:
+        """They are nobody's, unless another member has them already."""
+        for lane in lanes:
+            if self._job.holders.get(lane) is self:
+                del self._job.holders[lane]
+
+    async def lookup(self, lanes: Collection[Lane]) -> Mapping[Lane, LaneClaim]:
+        """The lanes' documents as they stand now."""
+        return await self._job.lookup(lanes)
+
+    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Into the dead-letter collection."""
+        await self._job.bury(letters)

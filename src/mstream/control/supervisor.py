@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from random import Random
 from uuid import uuid4
 
 from mstream.control.chronicle import Chronicle
-from mstream.control.launch import Launched, Launcher
+from mstream.control.launch import Launcher
+from mstream.control.members import Members, MemberView
 from mstream.control.record import JobRecord
-from mstream.control.recovery import AWAITED, GiveUp, Recovery
+from mstream.control.recovery import AWAITED, GiveUp, Recovery, TryAgain
 from mstream.domain.audit import Actor
 from mstream.domain.history import RunEntry
 from mstream.domain.job import Intent, Phase, RunFailure
 from mstream.domain.run import Ending, Outcome, RunStatus
 from mstream.errors import Crashed, JobNotFound, MstreamError, StoreError
 from mstream.foundation.clock import Clock, timestamp
-from mstream.foundation.concurrency import background, first_of
+from mstream.foundation.concurrency import any_set, background, first_of
 from mstream.foundation.secrets import redacted
 from mstream.observability.logs import get_logger
 
@@ -44,7 +45,8 @@ class Supervisor:
         self._recovery = Recovery(record.job.spec.retry, random)
         #: Something was ordered: the intent, or one of the wishes below, has changed.
         self._orders = asyncio.Event()
-        self._launched: Launched | None = None
+        #: The run that is being handed over, or is under way.
+        self._members: Members | None = None
         self._last = RunStatus()
         self._restart = False
         #: Between a run's claim and its end.
@@ -59,22 +61,27 @@ class Supervisor:
     @property
     def status(self) -> RunStatus:
         """The last that the job's newest run has said of itself."""
-        return self._launched.handle.status if self._launched else self._last
+        return self._members.status if self._members else self._last
+
+    @property
+    def members(self) -> Sequence[MemberView]:
+        """The members of the run under way."""
+        return self._members.views() if self._members else ()
 
     @property
     def script_versions(self) -> Mapping[str, str]:
         """Which versions of its scripts the run under way has, by service."""
-        return self._launched.script_versions if self._launched else {}
+        return self._members.spec.script_versions if self._members else {}
 
     @property
     def is_over(self) -> bool:
         """No run is under way, and none will begin without an order."""
-        return self._over and self._launched is None
+        return self._over and self._members is None
 
     @property
     def has_run(self) -> bool:
         """A run is under way, or is being handed over."""
-        return self._launched is not None or self._is_attempting
+        return self._members is not None or self._is_attempting
 
     @property
     def is_under_way(self) -> bool:
@@ -108,8 +115,8 @@ class Supervisor:
         """Abort what runs; with it everything ends at once."""
         self._closing = self._cut = True
         self._orders.set()
-        if self._launched:
-            self._launched.handle.abort()
+        if self._members:
+            self._members.abort()
 
     async def supervise(self) -> None:
         """Returns after `close`; nothing of the job runs then."""
@@ -148,13 +155,11 @@ class Supervisor:
             outcome = await self._run(run_id, begun_at)
         finally:
             self._is_attempting = False
-        self._last = self._launched.handle.status if self._launched else RunStatus()
-        # A sink that commits positions itself tells the run alone.
-        moved = self._launched is not None and (self._launched.owner.moved or self._last.checkpoints_saved > 0)
-        self._launched = None
+        members, self._members = self._members, None
+        self._last = members.status if members else RunStatus()
         if outcome.reason not in AWAITED:
-            await self._chronicle.ended(self._entry(run_id, begun_at, outcome))
-        await self._conclude(run_id, outcome, seconds=self._clock.monotonic() - begun, moved=moved)
+            await self._chronicle.ended(self._entry(run_id, begun_at, outcome, members))
+        await self._conclude(run_id, outcome, members, seconds=self._clock.monotonic() - begun)
 
     async def _run(self, run_id: str, begun_at: str) -> Outcome:
         """One run, from its claim to its outcome; whatever goes wrong becomes an outcome."""
@@ -167,13 +172,11 @@ class Supervisor:
             if prepared is None or self._is_disturbed():
                 # Also what is stored already and not ordered yet, as its copy for the trail is still being written.
                 return Outcome(ending=Ending.DRAINED)
-            self._launched = launched = await self._launcher.start(prepared)
-            self.settled.set()
-            log.info("run_started", job=self.record.job.name, run=run_id)
+            self._members = members = self._launcher.members(prepared, self._recovery)
             if self._cut:
-                launched.handle.abort()
-            async with background(self._note_start(launched)), background(self._steer(launched)):
-                return await launched.handle.outcome()
+                members.abort()
+            async with background(self._note(members)), background(self._steer(members)):
+                return await members.run()
         except MstreamError as error:
             return _failed(error)
         except Exception as error:
@@ -182,35 +185,47 @@ class Supervisor:
         finally:
             self.settled.set()
 
-    async def _note_start(self, launched: Launched) -> None:
-        await launched.handle.started()
-        if await launched.has_ended() or self._is_disturbed():
+    async def _note(self, members: Members) -> None:
+        """Call the job what its members are: running when all of them are, retrying while one of them waits."""
+        await members.handed_over.wait()
+        if not members.are_there:
             return
-        await self.record.observe(phase=Phase.RUNNING, epoch=max(launched.epoch, self.record.job.epoch), failure=None)
+        self.settled.set()
+        log.info("run_started", job=self.record.job.name, run=members.run_id)
+        epoch, noted = max(members.spec.epoch, self.record.job.epoch), None
+        while not (members.ending.is_set() or self._is_disturbed()):
+            changed, verdict = members.changed, members.verdict
+            if isinstance(verdict, TryAgain) and verdict is not noted:
+                await self._retrying(verdict, Phase.RETRYING)
+            elif verdict is None and members.have_started:
+                await self.record.observe(phase=Phase.RUNNING, epoch=epoch, failure=None, next_attempt_at=None)
+            noted = verdict
+            await changed.wait()
 
-    async def _steer(self, launched: Launched) -> None:
+    async def _steer(self, members: Members) -> None:
         """Tell the run what is ordered, and end it when it does not come to an end itself."""
-        handle, connector = launched.handle, self.record.job.spec
+        await members.handed_over.wait()
+        connector = self.record.job.spec
         is_finishing = self.record.job.intent is Intent.FINISHING
         if is_finishing:
-            handle.finish()
-        while not self._is_disturbed():
-            await self._orders.wait()
+            members.finish()
+        while not (self._is_disturbed() or members.giving_up.is_set()):
+            await any_set(self._orders, members.giving_up)
             self._orders.clear()
             if self.record.job.intent is Intent.FINISHING:
                 is_finishing = True
-                handle.finish()
+                members.finish()
             elif is_finishing:
                 # It shall go on after all, and a run cannot be told so: another one follows.
                 self._restart = True
-        handle.drain()
+        members.drain()
         # The time runs from here, also while the store does not answer.
         async with background(self.record.observe(phase=Phase.STOPPING)):
             await self._clock.sleep(connector.drain_timeout_sec + _GRACE_SEC)
-            log.warning("run_aborted", job=connector.name, run=handle.run_id, seconds=connector.drain_timeout_sec)
-            handle.abort()
+            log.warning("run_aborted", job=connector.name, run=members.run_id, seconds=connector.drain_timeout_sec)
+            members.abort()
 
-    async def _conclude(self, run_id: str, outcome: Outcome, *, seconds: float, moved: bool) -> None:
+    async def _conclude(self, run_id: str, outcome: Outcome, members: Members | None, *, seconds: float) -> None:
         job = self.record.job
         failure = self._failure(outcome)
         level = log.warning if failure else log.info
@@ -229,7 +244,9 @@ class Supervisor:
         elif self._is_disturbed() or outcome.ending is Ending.DRAINED:
             await self.record.observe(stopped_at=self._now(), failure=failure or job.failure)
         else:
-            await self._recover(outcome, seconds=seconds, moved=moved)
+            verdict = members.verdict if members else None
+            moved = members is not None and members.moved
+            await self._recover(verdict or self._recovery.after(outcome, seconds=seconds, moved=moved))
 
     async def _finish(self) -> None:
         """The source has ended: nothing is left to do until somebody starts the job again."""
@@ -244,32 +261,39 @@ class Supervisor:
             log.warning("job_state_not_stored", job=self.record.job.name, error_code=error.code, error=str(error))
         await self.record.observe(phase=Phase.STOPPED, stopped_at=self._now(), failure=None)
 
-    async def _recover(self, outcome: Outcome, *, seconds: float, moved: bool) -> None:
-        verdict = self._recovery.after(outcome, seconds=seconds, moved=moved)
-        job, at = self.record.job, self._clock.now()
-        failure = RunFailure(
-            reason=verdict.reason, message=verdict.message, at=timestamp(at), retryable=not isinstance(verdict, GiveUp)
-        )
-        changes = {"failure": failure, "attempts": self._recovery.attempts, "stopped_at": timestamp(at)}
+    async def _recover(self, verdict: GiveUp | TryAgain) -> None:
         if isinstance(verdict, GiveUp):
             self._over = True
-            log.error("job_failed", job=job.name, error_code=verdict.reason, error=verdict.message)
-            await self.record.observe(phase=Phase.FAILED, **changes)
+            log.error("job_failed", job=self.record.job.name, error_code=verdict.reason, error=verdict.message)
+            changes = {"attempts": self._recovery.attempts, "stopped_at": self._now()}
+            await self.record.observe(phase=Phase.FAILED, failure=self._failure_of(verdict), **changes)
             return
+        phase = Phase.WAITING if verdict.reason in AWAITED else Phase.RETRYING
+        await self._retrying(verdict, phase, stopped_at=self._now())
+        await first_of(self._clock.sleep(verdict.seconds), self._orders)
+
+    async def _retrying(self, verdict: TryAgain, phase: Phase, **changes: str) -> None:
         log.warning(
             "job_retrying",
-            job=job.name,
+            job=self.record.job.name,
             attempt=self._recovery.attempts,
             seconds=round(verdict.seconds, 3),
             error_code=verdict.reason,
             error=verdict.message,
         )
-        next_at = timestamp(at + timedelta(seconds=verdict.seconds))
-        phase = Phase.WAITING if verdict.reason in AWAITED else Phase.RETRYING
-        await self.record.observe(phase=phase, next_attempt_at=next_at, **changes)
-        await first_of(self._clock.sleep(verdict.seconds), self._orders)
+        await self.record.observe(
+            phase=phase,
+            failure=self._failure_of(verdict),
+            attempts=self._recovery.attempts,
+            next_attempt_at=timestamp(self._clock.now() + timedelta(seconds=verdict.seconds)),
+            **changes,
+        )
 
-    def _entry(self, run_id: str, begun_at: str, outcome: Outcome) -> RunEntry:
+    def _failure_of(self, verdict: GiveUp | TryAgain) -> RunFailure:
+        may_pass = isinstance(verdict, TryAgain)
+        return RunFailure(reason=verdict.reason, message=verdict.message, at=self._now(), retryable=may_pass)
+
+    def _entry(self, run_id: str, begun_at: str, outcome: Outcome, members: Members | None) -> RunEntry:
         return RunEntry(
             job=self.record.job.name,
             run_id=run_id,
@@ -281,6 +305,7 @@ class Supervisor:
             message=outcome.message,
             records=self._last.records_delivered,
             errors=self._last.errors,
+            members=members.entries() if members else (),
         )
 
     def _failure(self, outcome: Outcome) -> RunFailure | None:

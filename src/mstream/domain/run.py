@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
 from mstream.domain.checkpoint import Lane, Position
 from mstream.domain.connector import ConnectorSpec
 from mstream.domain.service import ServiceConfig
+
+T = TypeVar("T")
 
 
 class CheckpointMode(StrEnum):
@@ -29,6 +32,9 @@ class RunSpec:
     job: str
     run_id: str
     epoch: int
+    #: Which of the job's members it is, and how many there are; several share the lanes of their source.
+    member: int = 0
+    members: int = 1
     connector: ConnectorSpec
     #: The services that the connector names, references unresolved.
     services: Mapping[str, ServiceConfig]
@@ -100,3 +106,43 @@ class RunStatus:
     lag_records: int | None = None
     lag_bytes: int | None = None
     lag_seconds: float | None = None
+
+
+_COUNTERS = (
+    "records_read",
+    "bytes_read",
+    "records_delivered",
+    "records_dropped",
+    "records_skipped",
+    "records_dead_lettered",
+    "errors",
+    "checkpoints_saved",
+)
+
+
+def together(now: Sequence[RunStatus], before: Sequence[RunStatus] = ()) -> RunStatus:
+    """Several runs seen as one: the counters of all, everything else of those that go on now."""
+    everything = (*now, *before)
+    # An attempt that is under way says more than one that has come through.
+    told = next((each for each in sorted(now, key=lambda each: not each.retrying) if each.last_error_code), RunStatus())
+    return RunStatus(
+        **{name: sum(getattr(each, name) for each in everything) for name in _COUNTERS},
+        in_flight=sum(each.in_flight for each in now),
+        last_source_time_ms=max(_known(each.last_source_time_ms for each in everything), default=None),
+        idle_seconds=min((each.idle_seconds for each in now), default=0.0),
+        retrying=any(each.retrying for each in now),
+        last_error_code=told.last_error_code,
+        last_error=told.last_error,
+        lag_records=_sum(each.lag_records for each in now),
+        lag_bytes=_sum(each.lag_bytes for each in now),
+        lag_seconds=max(_known(each.lag_seconds for each in now), default=None),
+    )
+
+
+def _known(values: Iterable[T | None]) -> list[T]:
+    return [each for each in values if each is not None]
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = _known(values)
+    return sum(known) if known else None

@@ -80,9 +80,10 @@ class Checkpointer:
             for positions in (self._safe, self._leaving, self._unacked):
                 positions.pop(lane, None)
 
-    def regain(self, lanes: Collection[Lane]) -> None:
-        """These are this run's again."""
+    def regain(self, lanes: Mapping[Lane, Position | None]) -> None:
+        """These are this run's again, and stand here."""
         self._strangers.difference_update(lanes)
+        self._note(lanes)
 
     async def save_now(self) -> None:
         """Returns once everything that is safe now is saved and acknowledged."""

@@ -27,11 +27,14 @@ class LaneBook:
         positions: Mapping[Lane, Position],
         owner: Owner,
         transactional: TransactionalCheckpoints | None,
+        is_alone: bool = True,
     ) -> None:
+        """`is_alone`: no other member of the job can have moved a lane since it was this run's."""
         self._settlement = settlement
         self._positions = dict(positions)
         self._owner = owner
         self._transactional = transactional
+        self._is_alone = is_alone
         #: Records of the lane that were read up to this batch are forgotten; without end while it is another's.
         self._gone: dict[Lane, float] = {}
         self._settled = asyncio.Condition()
@@ -64,18 +67,23 @@ class LaneBook:
             self._settled.notify_all()
 
     async def assigned(self, lanes: Collection[Lane]) -> Mapping[Lane, Position]:
-        """Claims new lanes for this run; answers their stored positions."""
-        if self._transactional is not None:
-            known = await self._transactional.claim(lanes)
-        else:
-            known = self.checkpointer.saved if self.checkpointer else self._positions
+        """Claims new lanes for this run; answers their newest stored positions."""
+        known = await self._stored(lanes)
         for lane in lanes:
             if lane in self._gone:
                 # What was read of it before may still be on its way.
                 self._gone[lane] = self.batcher.given if self.batcher else 0
         if self.checkpointer is not None:
-            self.checkpointer.regain(lanes)
+            self.checkpointer.regain({lane: known.get(lane) for lane in lanes})
         return {lane: known[lane] for lane in lanes if lane in known}
+
+    async def _stored(self, lanes: Collection[Lane]) -> Mapping[Lane, Position]:
+        if self._transactional is not None:
+            return await self._transactional.claim(lanes)
+        if self._is_alone:
+            return self.checkpointer.saved if self.checkpointer else self._positions
+        claims = await self._owner.claim(lanes)
+        return {lane: claim.position for lane, claim in claims.items() if claim.position is not None}
 
     async def revoked(self, lanes: Collection[Lane], deadline: float) -> Mapping[Lane, Position]:
         """Settles or forgets what is in flight from them, saves, answers what was saved."""

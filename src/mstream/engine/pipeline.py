@@ -68,7 +68,7 @@ class _Opening:
             raise _no_role(ref.service_name, provider.name, "source")
         options = role_options(provider.source.options, config, ref)
         live = await self._services.live(ref.service_name)
-        resume = Resume(positions=spec.positions, job=spec.job, resets=spec.resets)
+        resume = Resume(positions=spec.positions, job=spec.job, member=spec.member, resets=spec.resets)
         return await self._stack.enter_async_context(provider.source.open(live, ref, options, resume, lanes))
 
     async def sink(self, ref: SinkRef) -> Sink:

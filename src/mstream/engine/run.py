@@ -90,7 +90,11 @@ class Run:
         transactional = spec.checkpoint is CheckpointMode.TRANSACTIONAL
         self._transactional = TransactionalCheckpoints(spec, owner=owner, clock=clock) if transactional else None
         self._lanes = self.lanes_kind(
-            settlement=self._settlement, positions=spec.positions, owner=owner, transactional=self._transactional
+            settlement=self._settlement,
+            positions=spec.positions,
+            owner=owner,
+            transactional=self._transactional,
+            is_alone=spec.members == 1,
         )
 
     async def execute(self, services: Services) -> None:

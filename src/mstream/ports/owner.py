@@ -30,7 +30,10 @@ class Owner(Protocol):
         """
 
     async def claim(self, lanes: Collection[Lane]) -> Mapping[Lane, LaneClaim]:
-        """Write each lane's own document in this run's name; answers what stood there."""
+        """These lanes are this run's from now on, and no other's; answers where they stand.
+
+        Where positions are committed with records, each lane's own document is written in this run's name.
+        """
 
     async def release(self, lanes: Collection[Lane]) -> None:
         """The run has no more to do with these lanes."""

@@ -34,10 +34,13 @@ class Limit:
 class Resume:
     """Where a source goes on."""
 
-    #: Stored positions; a lane that is not there begins as the source's options say.
+    #: Stored positions as the run began; a lane that is not there begins as the source's options say. Where lanes come
+    #: and go, `Lanes.assigned` tells what counts.
     positions: Mapping[Lane, Position] = field(default_factory=dict)
     #: Whose they are: what a source calls itself in a system that keeps places for its readers.
     job: str = ""
+    #: Which of the job's members reads, where several do; it has its number again after a restart.
+    member: int = 0
     #: How often the job was put somewhere by hand: what such a system noted before the last time counts no more.
     resets: int = 0
 
@@ -46,7 +49,7 @@ class Lanes(Protocol):
     """Given to a source whose lanes come and go (consumer groups)."""
 
     async def assigned(self, lanes: Collection[Lane]) -> Mapping[Lane, Position]:
-        """Claims new lanes for this run; answers their stored positions."""
+        """Claims new lanes for this run; answers their newest stored positions, whichever member has saved them."""
 
     async def revoked(self, lanes: Collection[Lane], deadline: float) -> Mapping[Lane, Position]:
         """Settles or forgets what is in flight from them, saves, answers what was saved.

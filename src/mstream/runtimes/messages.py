@@ -10,7 +10,7 @@ from typing import Any
 from mstream.domain.run import Outcome, RunSpec, RunStatus
 
 #: Raised with every change that the other side would not understand.
-VERSION = 2
+VERSION = 3
 
 
 class Verb(StrEnum):

@@ -136,7 +136,8 @@ class ProcessRuntime:
         if job in self._suspects:
             return self._new_worker(reserved_for=job)
         shared = self._shared()
-        least = min(shared, key=lambda each: len(each.runs), default=None)
+        # Members of one job are spread before anything else.
+        least = min(shared, key=lambda each: (len(each.runs) == SLOTS, each.count(job), len(each.runs)), default=None)
         if least is None or (least.runs and len(shared) < self._most):
             return self._new_worker()
         if len(least.runs) == SLOTS:

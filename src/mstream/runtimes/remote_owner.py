@@ -28,7 +28,7 @@ class RemoteOwner:
         await self._ask(Verb.SAVE, dict(positions))
 
     async def claim(self, lanes: Collection[Lane]) -> Mapping[Lane, LaneClaim]:
-        """Write each lane's own document in this run's name; answers what stood there."""
+        """These lanes are this run's from now on; answers where they stand."""
         claims: Mapping[Lane, LaneClaim] = await self._ask(Verb.CLAIM, list(lanes))
         return claims
 

@@ -70,6 +70,10 @@ class WorkerProcess:
         """The child's process id."""
         return self._process.pid
 
+    def count(self, job: str) -> int:
+        """How many runs of this job it holds."""
+        return sum(each.spec.job == job for each in self.runs.values())
+
     def send(self, message: ToRun) -> None:
         """Hand over; returns at once."""
         self._speaker.send(message)

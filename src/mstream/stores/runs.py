@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from mstream.domain.history import RunEntry
+from mstream.domain.history import MemberEntry, RunEntry
 from mstream.errors import DocumentDamaged
 from mstream.observability.logs import get_logger
 from mstream.ports.documents import Collection
@@ -26,7 +26,7 @@ class RunLog:
 
     async def append(self, entry: RunEntry) -> None:
         """Returns once it is stored; appending a run again overwrites its entry."""
-        await self._trail.add(prefix_of(entry.job), key_of(entry), asdict(entry))
+        await self._trail.add(prefix_of(entry.job), key_of(entry), to_document(entry))
 
     async def of(self, job: str) -> list[RunEntry]:
         """The job's runs, the newest first; also those of a job that was deleted. Unreadable ones are left out."""
@@ -48,10 +48,22 @@ def key_of(entry: RunEntry) -> str:
     return f"{prefix_of(entry.job)}{entry.started_at}/{entry.run_id}"
 
 
+def to_document(entry: RunEntry) -> dict[str, Any]:
+    """How a run is stored; members only where it had several."""
+    document = asdict(entry)
+    members = list(document.pop("members"))
+    return document | ({"members": members} if members else {})
+
+
 def from_document(document: Mapping[str, Any]) -> RunEntry:
     """Read back what `append` has stored; fields that we do not know are passed over."""
     try:
-        return RunEntry(**{name: document[name] for name in RunEntry.__dataclass_fields__ if name in document})
-    except TypeError:
+        members = tuple(MemberEntry(**_known(MemberEntry, each)) for each in document.get("members", ()))
+        return RunEntry(**{**_known(RunEntry, document), "members": members})
+    except (TypeError, AttributeError):
         message = f"a run's entry lacks one of its fields; it stays as it is: {document.get('key')!r}"
         raise DocumentDamaged(message) from None
+
+
+def _known(kind: type[MemberEntry | RunEntry], document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: document[name] for name in kind.__dataclass_fields__ if name in document}

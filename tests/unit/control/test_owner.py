@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from mstream.control.owner import JobOwner, Stores
+from mstream.control.owner import JobOwner, MemberOwner, Stores
 from mstream.domain.audit import Actor
 from mstream.domain.checkpoint import lane_key
 from mstream.domain.reset import ToPositions
@@ -44,7 +44,6 @@ def test_a_run_begins_where_the_last_one_saved_in_the_next_epoch() -> None:
         checkpoint = await second.begin(SAVED, "here")
 
         assert (checkpoint.positions, checkpoint.epoch) == ({"x": 5}, 2)
-        assert (first.moved, second.moved) == (True, False)
 
     run(story())
 
@@ -56,10 +55,11 @@ def test_a_run_that_was_superseded_saves_nothing() -> None:
         await old.begin(SAVED, "here")
         await new.begin(SAVED, "here")
 
+        member = MemberOwner(old)
         with pytest.raises(StaleOwner):
-            await old.save({"": 5})
+            await member.save({"": 5})
 
-        assert not old.moved
+        assert not member.moved
 
     run(story())
 
