@@ -81,6 +81,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "signal_received": "A signal came.",
     "signal_received_again": "A second signal came.",
     "snapshot_finished": "A source has read all documents that were there; what happened meanwhile follows.",
+    "snapshot_ordered": "Somebody has asked for a snapshot beside the stream, or taken that back.",
     "snapshot_progress": "How many documents a source has read so far, and about how many there are.",
     "snapshot_range_repeated": "The server cannot go on in the middle of a collection: it is read from its beginning.",
     "snapshot_started": "A source reads the documents that are there, from the first, or on from `count`.",

@@ -106,6 +106,9 @@ class Run:
     def finish(self) -> None:
         raise NotImplementedError
 
+    async def snapshot(self, order: object) -> None:
+        raise NotImplementedError
+
     def abort(self) -> None:
         """Its process is ended if it has to be."""
         self.is_dead = True

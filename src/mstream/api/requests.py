@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from starlette.requests import Request
 
 from mstream.domain.audit import Actor
+from mstream.domain.orders import SnapshotOrder
 from mstream.errors import UsageError
 
 #: Seconds that a client may wait for a state.
@@ -75,6 +76,21 @@ async def table_of(request: Request) -> Mapping[str, Any]:
         message = "the body must be a JSON object"
         raise UsageError(message)
     return body
+
+
+def snapshot_order_of(body: Mapping[str, Any]) -> SnapshotOrder:
+    """What is to be read once more: a `collection`, a `filter`, both, or all there is. Raises UsageError."""
+    if strange := body.keys() - {"collection", "filter"}:
+        message = f"unknown keys {', '.join(sorted(map(repr, strange)))}; there are collection and filter"
+        raise UsageError(message)
+    collection, chosen = body.get("collection"), body.get("filter")
+    if collection is not None and (not isinstance(collection, str) or not collection):
+        message = "collection must be a name"
+        raise UsageError(message)
+    if chosen is not None and not isinstance(chosen, dict):
+        message = 'filter must be a JSON object, as in {"state": "paid"}'
+        raise UsageError(message)
+    return SnapshotOrder(collection=collection or "", filter=json.dumps(chosen) if chosen else "")
 
 
 def _no_number(text: str) -> Any:  # noqa: ANN401 - as json wants it

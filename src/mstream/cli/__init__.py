@@ -26,6 +26,7 @@ _MODULES: Final[Mapping[str, str]] = {
     "plan": "plan",
     "apply": "apply",
     "key": "key",
+    "jobs": "jobs",
     "checkpoints": "checkpoints",
     "services": "services",
     "export": "transfer",

@@ -22,6 +22,7 @@ from mstream.control.supervisor import Supervisor
 from mstream.domain.audit import Actor
 from mstream.domain.connector import ConnectorSpec
 from mstream.domain.job import Intent, Job, Phase
+from mstream.domain.orders import SnapshotOrder
 from mstream.domain.plan import Damaged
 from mstream.domain.run import RunStatus
 from mstream.errors import (
@@ -327,6 +328,12 @@ class JobManager:
             lambda job: job.run_id != before and _is_running(job),
             restart=True,
         )
+
+    async def snapshot(self, name: str, order: SnapshotOrder) -> JobView:
+        """Hand an order to the job's run; returns once it is kept. Raises JobNotFound, and as the supervisor does."""
+        supervisor = self._commanded(name)
+        await supervisor.snapshot(order)
+        return _view(supervisor)
 
     async def _order(
         self,

@@ -10,7 +10,7 @@ from typing import Any, Final
 from mstream.config.connector import connector_of_request
 from mstream.config.document import ConfigFile
 from mstream.control.checkpoints import Checkpoints, require_at_rest, to_document
-from mstream.control.jobs import Answer, JobManager
+from mstream.control.jobs import Answer, JobManager, JobView
 from mstream.control.planning import plan_of_apply, plan_start
 from mstream.control.record import defined_at
 from mstream.control.rotation import KeyStatus, status_of
@@ -18,12 +18,18 @@ from mstream.control.services import ServiceRegistry
 from mstream.control.startup import Startup
 from mstream.domain.audit import Actor, AuditEntry
 from mstream.domain.history import RunEntry
+from mstream.domain.orders import SnapshotOrder
 from mstream.domain.plan import Action, JobAction, Plan
 from mstream.domain.reset import Target
 from mstream.errors import Conflict, JobExists, JobNotFound, NotFound, PlanStale, RevisionConflict, Unavailable
+from mstream.observability.logs import get_logger
 from mstream.ports.documents import Revision
 from mstream.ports.provider import Catalog
 
+log = get_logger(__name__)
+
+#: Seconds in which a run says that an order is kept; records under way are delivered before.
+_LONGEST_ORDER: Final = 60.0
 #: Seconds that a job may take to stop before it is removed.
 _LONGEST_DRAIN: Final = 600.0
 
@@ -81,6 +87,20 @@ class Operations:
             message = f"the definition names the job {spec.name!r}, not {name!r}; a job keeps its name"
             raise Conflict(message)
         return await self.manager.replace(name, spec, by=by, expect=expect, wait_sec=wait_sec)
+
+    async def snapshot(self, job: str, order: SnapshotOrder, *, by: Actor) -> JobView:
+        """What the job reads from is read once more, beside what happens, or no longer; its place says so then.
+
+        Raises JobNotFound, IllegalTransition unless it runs, what its source has against it, and Unavailable when the
+        run does not answer in time, though it may have heard.
+        """
+        log.info("snapshot_ordered", job=job, by=by.who, collection=order.collection, cancelled=order.cancels)
+        try:
+            async with asyncio.timeout(_LONGEST_ORDER):
+                return await self.manager.snapshot(job, order)
+        except TimeoutError:
+            message = f"job {job!r} has not said within {_LONGEST_ORDER:g} s that it has heard; look at it later"
+            raise Unavailable(message) from None
 
     async def plan(self) -> Plan:
         """What a start would do now, with the file as it is now. Raises ConfigError, StoreError."""

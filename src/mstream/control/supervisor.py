@@ -16,8 +16,9 @@ from mstream.control.recovery import AWAITED, GiveUp, Recovery, TryAgain
 from mstream.domain.audit import Actor
 from mstream.domain.history import RunEntry
 from mstream.domain.job import Intent, Phase, RunFailure
+from mstream.domain.orders import SnapshotOrder
 from mstream.domain.run import Ending, Outcome, RunStatus
-from mstream.errors import Crashed, JobNotFound, MstreamError, StoreError
+from mstream.errors import Crashed, IllegalTransition, JobNotFound, MstreamError, StoreError
 from mstream.foundation.clock import Clock, timestamp
 from mstream.foundation.concurrency import any_set, background, first_of
 from mstream.foundation.secrets import redacted
@@ -95,6 +96,17 @@ class Supervisor:
             self._recovery = Recovery(self.record.job.spec.retry, self._random)
         self._restart = self._restart or restart
         self._orders.set()
+
+    async def snapshot(self, order: SnapshotOrder) -> None:
+        """Hand an order to the run under way; returns once it is kept. Raises as `RunHandle.snapshot` does.
+
+        Raises IllegalTransition when there is no such run, or it is about to end.
+        """
+        job = self.record.job
+        if self._launched is None or job.phase is not Phase.RUNNING or self._is_disturbed():
+            message = f"job {job.name!r} is {job.phase.value}; only a job that runs takes this order"
+            raise IllegalTransition(message)
+        await self._launched.handle.snapshot(order)
 
     async def refuse(self, failure: RunFailure) -> None:
         """The job cannot run as it is defined: it has failed, and its intent stays; an order tries it again."""

@@ -58,6 +58,11 @@ class Checkpointer:
         self._strangers: set[Lane] = set()
         self._saving = asyncio.Lock()
         self._acking = asyncio.Lock()
+        #: Somebody waits for the next save.
+        self._hurry = asyncio.Event()
+        #: Saves that have begun, and the newest of them that has gone well.
+        self._begun = self._done = 0
+        self._kept = asyncio.Condition()
         #: Begins a piece of work beside the saves by interval; None while there are none.
         self._begin: Callable[[Coroutine[Any, Any, None]], None] | None = None
         #: Everything that was saved by this run or before it.
@@ -90,6 +95,13 @@ class Checkpointer:
         await self._save()
         await self._acknowledge()
 
+    async def kept(self) -> None:
+        """Returns once everything that is safe now is saved; who stops waiting for it stops no save."""
+        wanted = self._begun + 1
+        self._hurry.set()
+        async with self._kept:
+            await self._kept.wait_for(lambda: self._done >= wanted)
+
     async def save_for(self, lanes: Collection[Lane]) -> None:
         """Returns once everything that is safe now is saved; these lanes are the caller's to acknowledge.
 
@@ -116,7 +128,8 @@ class Checkpointer:
         try:
             async with settling() as self._begin:
                 while not done.is_set():
-                    await first_of(self._clock.sleep(wait), done)
+                    await first_of(self._clock.sleep(wait), done, self._hurry)
+                    self._hurry.clear()
                     if not done.is_set():
                         await self.save_now()
                     wait = min(wait * 2, self._interval)
@@ -137,6 +150,7 @@ class Checkpointer:
 
     async def _save(self) -> None:
         async with self._saving:
+            self._begun += 1
             self._leaving, self._safe = self._safe, {}
             try:
                 if self._leaving:
@@ -146,6 +160,9 @@ class Checkpointer:
             finally:
                 self._safe = {**self._leaving, **self._safe}
                 self._leaving = {}
+            self._done = self._begun
+        async with self._kept:
+            self._kept.notify_all()
 
     async def _store(self) -> None:
         # Lanes that were given up during the flush are not among them any more.

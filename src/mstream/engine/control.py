@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from mstream.engine.orders import Orders
+
 
 @dataclass(slots=True)
 class RunControl:
@@ -16,5 +18,7 @@ class RunControl:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     #: End at the source's head of this moment.
     finishing: asyncio.Event = field(default_factory=asyncio.Event)
+    #: What it is asked for meanwhile.
+    orders: Orders = field(default_factory=Orders)
     #: Monotonic seconds until which the run may deliver; None: there is no lease.
     lease_until: float | None = None

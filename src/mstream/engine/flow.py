@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from mstream.domain.batch import Batch
 from mstream.domain.run import RunSpec
@@ -72,6 +73,8 @@ class Flow:
         self.stopped: MstreamError | None = None
         #: Nothing after this ticket is begun.
         self._last: int | None = None
+        #: The source was told to end at its head.
+        self._is_finishing = False
 
     async def read(self, retry: Retry) -> None:
         """Read until the source ends, or the run drains or halts."""
@@ -81,40 +84,56 @@ class Flow:
             self._read.put_nowait(None)
 
     async def _read_all(self, retry: Retry) -> None:
-        control = self.parts.control
-        ends = (control.draining, self.parts.halted)
-        finishing = False
-        async with interruption(*ends) as ending, interruption(*ends, control.finishing) as turning:
-            while await ending.unless(self._window.acquire):
-                try:
-                    batch, again = await self._next(ending if finishing else turning, finishing=finishing)
-                except MstreamError as error:
-                    self._window.release()
-                    if not error.retryable:
-                        raise
-                    await retry.pause(error)
-                    continue
-                finishing = finishing or again
-                if batch is not None:
-                    retry.reset()
-                    self._enter(batch)
-                    continue
-                self._window.release()
-                if not again:
-                    return
+        ends = (self.parts.control.draining, self.parts.halted)
+        async with interruption(*ends) as ending:
+            is_told = True
+            while is_told:
+                async with interruption(*ends, *self._turns()) as turning:
+                    is_told = await self._read_on(retry, ending, turning)
 
-    async def _next(self, interruption: Interruption, *, finishing: bool) -> tuple[Batch | None, bool]:
-        """The next batch; whether reading was given up only to tell the source to finish."""
-        batch = await interruption.unless(self.parts.batcher.read)
+    def _turns(self) -> list[asyncio.Event]:
+        """What reading is given up for, and then goes on."""
+        control = self.parts.control
+        return [control.orders.waiting, *([] if self._is_finishing else [control.finishing])]
+
+    async def _read_on(self, retry: Retry, ending: Interruption, turning: Interruption) -> bool:
+        """Whether the run was told something: reading goes on then."""
+        while await ending.unless(self._window.acquire):
+            try:
+                batch, is_told = await self._next(ending, turning)
+            except MstreamError as error:
+                self._window.release()
+                if not error.retryable:
+                    raise
+                await retry.pause(error)
+                continue
+            if batch is not None:
+                retry.reset()
+                self.parts.control.orders.entered(self._enter(batch))
+            else:
+                self._window.release()
+            if is_told or batch is None:
+                return is_told
+        return False
+
+    async def _next(self, ending: Interruption, turning: Interruption) -> tuple[Batch | None, bool]:
+        """The next batch; whether reading was given up only because the run was told something."""
+        batch = await turning.unless(self.parts.batcher.read)
         if batch is not None:
             return batch, False
-        told = not finishing and self.parts.control.finishing.is_set()
-        if told and isinstance(self.parts.source, Finite):
-            await self.parts.source.finish()
+        control, source = self.parts.control, self.parts.source
+        if control.finishing.is_set() and not self._is_finishing:
+            if isinstance(source, Finite):
+                await source.finish()
+            self._is_finishing = True
+            return self.parts.batcher.rest(), True
         # Last: what it holds must not be taken before a call that may fail.
-        return self.parts.batcher.rest(), told
+        batch, is_told = self.parts.batcher.rest(), control.orders.waiting.is_set()
+        if batch is None and is_told:
+            batch = await ending.unless(partial(control.orders.taken, source))
+        return batch, is_told
 
-    def _enter(self, batch: Batch) -> None:
+    def _enter(self, batch: Batch) -> Ticket:
         parts = self.parts
         ticket = parts.settlement.track(batch.positions)
         parts.lanes.hold(ticket)
@@ -127,6 +146,7 @@ class Flow:
         self._read.put_nowait(
             Flight(batch=batch, ticket=ticket, prepared=(), refusals=[], pending=set(range(len(self.queues))))
         )
+        return ticket
 
     async def transform(self) -> None:
         """Prepare each batch for its sinks, in order."""

@@ -66,6 +66,11 @@ class LaneBook:
         async with self._settled:
             self._settled.notify_all()
 
+    async def until_safe(self, ticket: Ticket) -> None:
+        """Returns once this batch and every earlier one have settled."""
+        async with self._settled:
+            await self._settled.wait_for(lambda: self._settlement.is_safe(ticket))
+
     async def assigned(self, lanes: Collection[Lane]) -> Mapping[Lane, Position]:
         """Claims new lanes for this run; answers their newest stored positions."""
         known = await self._stored(lanes)

@@ -118,6 +118,7 @@ class Run:
             async with (
                 background(self._guarded(lambda: checkpointer.run(done))) as saving,
                 background(self._watch_lag(flow)),
+                background(self._control.orders.confirm(self._lanes.until_safe, checkpointer.kept)),
                 background(self._drain_deadline()) as deadline,
             ):
                 await self._finish(work, deadline)

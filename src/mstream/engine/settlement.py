@@ -50,6 +50,10 @@ class Settlement:
             self._closed = first.last
         return safe
 
+    def is_safe(self, ticket: Ticket) -> bool:
+        """Whether this batch and every earlier one are settled."""
+        return ticket.settled and not (self._open and self._open[0].sequence <= ticket.sequence)
+
     def forget(self, lanes: Collection[Lane]) -> None:
         """Positions of these lanes will not become safe any more."""
         for ticket in self._open:

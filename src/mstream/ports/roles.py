@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from mstream.domain.batch import Batch, Form
 from mstream.domain.checkpoint import Lane, Position
+from mstream.domain.orders import SnapshotOrder
 from mstream.errors import MstreamError
 from mstream.ports.checkpoints import PendingCheckpoint
 
@@ -114,6 +115,18 @@ class Finite(Protocol):
 
     async def finish(self) -> None:
         """From now on `read` gives None once the head of this moment is passed."""
+
+
+@runtime_checkable
+class Snapshotting(Protocol):
+    """A source that can read what is there once more while it goes on with what happens."""
+
+    async def snapshot(self, order: SnapshotOrder) -> Batch:
+        """Takes the order; an empty batch whose positions carry it, as do those of all batches that `read` gives later.
+
+        What is read comes out of `read`, so that of each thing the last record is the newest. Called between two reads;
+        safe to cancel. Raises UsageError, Conflict or a ServiceError, and nothing has changed.
+        """
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self
 
+from mstream.domain.orders import SnapshotOrder
 from mstream.domain.run import Outcome, RunSpec, RunStatus
 from mstream.ports.owner import Owner
 
@@ -28,6 +29,12 @@ class RunHandle(Protocol):
 
     def finish(self) -> None:
         """Deliver up to the head of this moment, then end."""
+
+    async def snapshot(self, order: SnapshotOrder) -> None:
+        """Returns once its saved place carries the order: what ends the run then does not end that.
+
+        Raises what its source has against it, and Unavailable when the run ends first.
+        """
 
     def abort(self) -> None:
         """End at once; nothing more is delivered or saved."""

@@ -18,13 +18,15 @@ from mstream.engine.meter import Meter, NoPage, StagePage
 from mstream.engine.services import Services
 from mstream.errors import Crashed, LeaseLost, MstreamError, Unavailable
 from mstream.foundation.clock import Clock
-from mstream.foundation.concurrency import background
+from mstream.foundation.concurrency import background, first_of
 from mstream.ports.owner import Owner
 from mstream.ports.provider import Catalog
-from mstream.runtimes.faults import failed
+from mstream.runtimes.faults import failed, fault_of
 from mstream.runtimes.messages import (
     VERSION,
     Abort,
+    Answered,
+    Ask,
     Drain,
     Exited,
     Finish,
@@ -120,6 +122,8 @@ class Executor:
                 run.control.draining.set()
             case Finish():
                 run.control.finishing.set()
+            case Ask():
+                self._group.create_task(self._ask(run, message))
             case Abort():
                 run.abort()
             case Reply():
@@ -153,6 +157,7 @@ class Executor:
         try:
             outcome = await self._outcome(run, message)
         finally:
+            run.over.set()
             self._send(self.heartbeat())
             del self._runs[run.run_id]
             self._send(Exited(run_id=run.run_id, outcome=outcome))
@@ -212,6 +217,16 @@ class Executor:
                         each.abort(LeaseLost(_LEASE_OVER))
             await self._clock.sleep(_LOOK if left <= 0 else min(left, _LOOK))
 
+    async def _ask(self, run: _Run, message: Ask) -> None:
+        """A run that has ended answers nothing: its end says so."""
+        fault = None
+        try:
+            await first_of(run.control.orders.give(message.order), run.over)
+        except MstreamError as error:
+            fault = fault_of(error)
+        if not run.over.is_set():
+            self._send(Answered(run_id=run.run_id, number=message.number, fault=fault))
+
     async def _tell_started(self, run: _Run) -> None:
         await run.control.started.wait()
         self._send(Started(run_id=run.run_id))
@@ -229,6 +244,7 @@ class _Run:
         self.control = RunControl()
         self.meter = Meter()
         self.aborted = asyncio.Event()
+        self.over = asyncio.Event()
 
     def abort(self, fault: MstreamError | None = None) -> None:
         """Its work is cancelled at the loop's next turn; the first reason counts."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any
 
+from mstream.domain.orders import SnapshotOrder
 from mstream.domain.run import Ending, Outcome, RunSpec, RunStatus
+from mstream.errors import Unavailable
 from mstream.foundation.concurrency import background
 from mstream.ports.owner import Owner
-from mstream.runtimes.faults import fault_of
+from mstream.runtimes.faults import error_of, fault_of
 from mstream.runtimes.messages import (
     Abort,
+    Answered,
+    Ask,
     Drain,
     Exited,
     Fault,
@@ -43,6 +48,9 @@ class MessagedRun:
         self._cut = asyncio.Event()
         self._outcome: Outcome | None = None
         self._requests = 0
+        self._numbers = count(1)
+        #: Orders that are not answered yet, by number.
+        self._asked: dict[int, asyncio.Future[None]] = {}
         self._quiet = asyncio.Event()
         self._quiet.set()
         #: It was told to end at once: however its worker ends, that is how it ended.
@@ -70,6 +78,18 @@ class MessagedRun:
         """Deliver up to the head of this moment, then end."""
         self._send(Finish(run_id=self.run_id))
 
+    async def snapshot(self, order: SnapshotOrder) -> None:
+        """Returns once its saved place carries the order."""
+        if self._outcome is not None:
+            raise _too_late()
+        number = next(self._numbers)
+        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._send(Ask(run_id=self.run_id, number=number, order=order))
+            await answer
+        finally:
+            self._asked.pop(number, None)
+
     def abort(self) -> None:
         """End at once."""
         self.aborting = True
@@ -85,7 +105,7 @@ class MessagedRun:
         """A heartbeat with its status has come."""
         self._status = status
 
-    def receive(self, message: Started | Request | Exited) -> None:
+    def receive(self, message: Started | Request | Answered | Exited) -> None:
         """Something that this run says."""
         match message:
             case Started():
@@ -94,6 +114,8 @@ class MessagedRun:
                 self._requests += 1
                 self._quiet.clear()
                 self._group.create_task(self._answer(message))
+            case Answered():
+                self._answered(message)
             case Exited():
                 self.end(message.outcome)
 
@@ -104,7 +126,19 @@ class MessagedRun:
         if self.aborting and outcome.ending is Ending.FAILED:
             outcome = Outcome(ending=Ending.ABORTED, charged=outcome.charged)
         self._outcome = outcome
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(_too_late())
         self._group.create_task(self._close())
+
+    def _answered(self, message: Answered) -> None:
+        answer = self._asked.get(message.number)
+        if answer is None or answer.done():
+            return
+        if message.fault is not None:
+            answer.set_exception(error_of(message.fault))
+        else:
+            answer.set_result(None)
 
     async def _close(self) -> None:
         """Let writes under way end first: a next run must not meet them."""
@@ -146,6 +180,13 @@ class MessagedRun:
                 return _plain(await self._owner.lookup(*args))
             case Verb.BURY:
                 return await self._owner.bury(*args)
+
+
+def _too_late() -> Unavailable:
+    message = (
+        "the run has ended before it could say that the order is kept; look whether the next one has it, or ask it"
+    )
+    return Unavailable(message)
 
 
 def _plain(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from mstream.domain.orders import SnapshotOrder
 from mstream.domain.run import Outcome, RunSpec, RunStatus
 
 #: Raised with every change that the other side would not understand.
@@ -62,6 +63,15 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Do this beside everything else; answered under the same number."""
+
+    run_id: str
+    number: int
+    order: SnapshotOrder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Abort:
     """End at once."""
 
@@ -108,6 +118,15 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What became of an order: it is kept now, or there is something against it."""
+
+    run_id: str
+    number: int
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
     """Alive, and what every run of this executor says of itself."""
 
@@ -142,6 +161,6 @@ class Exited:
     outcome: Outcome
 
 
-ToRun = Start | Drain | Finish | Abort | Reply | LeaseValid
-ToOwner = Started | Request | Heartbeat | LogLines | Exited
+ToRun = Start | Drain | Finish | Ask | Abort | Reply | LeaseValid
+ToOwner = Started | Request | Answered | Heartbeat | LogLines | Exited
 Message = ToRun | ToOwner

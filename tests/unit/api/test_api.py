@@ -13,8 +13,9 @@ import pytest
 from mstream.api.app import application
 from mstream.api.server import chosen_port
 from mstream.control.health import Health
+from mstream.domain.orders import SnapshotOrder
 from mstream.domain.run import Ending, Outcome
-from mstream.errors import UsageError
+from mstream.errors import Conflict, UsageError
 from tests.unit.control.scripted import Plane, Script, connector, plane
 from tests.virtual import VirtualClock, run
 
@@ -272,3 +273,80 @@ def test_the_file_wins_over_the_default() -> None:
 def test_what_is_no_port_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="MSTREAM_API_PORT"):
         chosen_port(None, {"MSTREAM_API_PORT": text})
+
+
+def test_a_snapshot_beside_the_stream_is_asked_for_and_cancelled() -> None:
+    async def story() -> None:
+        async with served() as (client, it):
+            body = {"collection": "shop.orders", "filter": {"state": "paid"}}
+            answers = [
+                await client.post("/jobs/copy/snapshot"),
+                await client.post("/jobs/copy/snapshot", json=body),
+                await client.delete("/jobs/copy/snapshot"),
+            ]
+
+            assert [each.status_code for each in answers] == [200, 200, 200]
+            assert all(set(each.json()) == {"message", "item"} for each in answers)
+            assert it.runtime.runs[0].orders == [
+                SnapshotOrder(),
+                SnapshotOrder(collection="shop.orders", filter='{"state": "paid"}'),
+                SnapshotOrder(cancels=True),
+            ]
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        ({"collections": "orders"}, "'collections'"),
+        ({"collection": 7}, "collection must be a name"),
+        ({"collection": ""}, "collection must be a name"),
+        ({"filter": "state"}, "filter must be a JSON object"),
+        ({"filter": [1]}, "filter must be a JSON object"),
+    ],
+)
+def test_a_snapshot_that_is_asked_for_wrongly_is_400(body: Any, what: str) -> None:
+    async def story() -> None:
+        async with served() as (client, it):
+            answer = await client.post("/jobs/copy/snapshot", json=body)
+
+            assert (answer.status_code, answer.json()["error"]["code"]) == (400, "usage")
+            assert what in answer.json()["message"]
+            assert it.runtime.runs[0].orders == []
+
+    run(story())
+
+
+def test_what_a_source_has_against_a_snapshot_is_answered() -> None:
+    async def story() -> None:
+        async with served(Script(against=Conflict("one is under way"))) as (client, _):
+            answer = await client.post("/jobs/copy/snapshot")
+
+            assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+            assert answer.json()["message"] == "one is under way"
+
+    run(story())
+
+
+@pytest.mark.parametrize("command", ["stop", "pause"])
+def test_a_job_that_rests_takes_no_snapshot(command: str) -> None:
+    async def story() -> None:
+        async with served() as (client, _):
+            await client.post(f"/jobs/copy/{command}", params={"wait": "10"})
+            answer = await client.post("/jobs/copy/snapshot")
+
+            assert (answer.status_code, answer.json()["error"]["code"]) == (409, "illegal_transition")
+            assert (await client.post("/jobs/nope/snapshot")).status_code == 404
+
+    run(story())
+
+
+def test_a_snapshot_that_nobody_says_to_have_heard_of_is_503() -> None:
+    async def story() -> None:
+        async with served(Script(hears_after=1000)) as (client, _):
+            answer = await client.post("/jobs/copy/snapshot")
+
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+
+    run(story())

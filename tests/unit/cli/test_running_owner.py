@@ -42,7 +42,7 @@ class Peer:
                 self.end_headers()
                 self.wfile.write(text)
 
-            do_POST = do_GET  # noqa: N815 - the name that it is called by
+            do_POST = do_DELETE = do_GET  # noqa: N815 - the names that it is called by
 
             def log_message(self, *_: Any) -> None:
                 """Nothing is said."""

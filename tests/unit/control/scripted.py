@@ -20,8 +20,9 @@ from mstream.control.owner import Stores
 from mstream.control.services import ServiceRegistry
 from mstream.control.startup import Archive, Startup
 from mstream.domain.connector import ConnectorSpec
+from mstream.domain.orders import SnapshotOrder
 from mstream.domain.run import Ending, Outcome, RunSpec, RunStatus
-from mstream.errors import StoreUnreachable
+from mstream.errors import MstreamError, StoreUnreachable
 from mstream.foundation.clock import Clock
 from mstream.ports.documents import Collection, Document, Revision, Stored
 from mstream.ports.owner import Owner
@@ -50,6 +51,10 @@ class Script:
     #: What it saves as soon as it is open.
     saves: Any = None
     status: RunStatus = field(default_factory=RunStatus)
+    #: What it has against orders.
+    against: MstreamError | None = None
+    #: Seconds until it says that it has heard one.
+    hears_after: float = 0.0
 
 
 class ScriptedRun:
@@ -60,6 +65,7 @@ class ScriptedRun:
         self.owner = owner
         self.script = script
         self.told: list[str] = []
+        self.orders: list[SnapshotOrder] = []
         self._open = asyncio.Event()
         self._over = asyncio.Event()
         self._outcome: Outcome | None = None
@@ -88,6 +94,12 @@ class ScriptedRun:
     def finish(self) -> None:
         self.told.append("finish")
         asyncio.get_running_loop().call_later(1, self.end, Outcome(ending=Ending.FINISHED))
+
+    async def snapshot(self, order: SnapshotOrder) -> None:
+        await asyncio.sleep(self.script.hears_after)
+        if self.script.against is not None:
+            raise self.script.against
+        self.orders.append(order)
 
     def abort(self) -> None:
         self.told.append("abort")

@@ -17,6 +17,7 @@ from mstream.engine.control import RunControl
 from mstream.engine.meter import Meter, NoPage
 from mstream.engine.run import Run
 from mstream.engine.run import run as run_engine
+from mstream.errors import MstreamError
 from mstream.foundation.concurrency import background
 from mstream.ports.owner import Owner
 from mstream.ports.provider import Provider
@@ -153,6 +154,7 @@ async def _through(runtime: Runtime, spec: RunSpec, owner: Owner, control: RunCo
             background(_when(control.draining, handle.drain)),
             background(_when(control.finishing, handle.finish)),
             background(_told(handle, control)),
+            background(_ordered(handle, control)),
             background(_watched(handle, meter)),
         ):
             await handle.outcome()
@@ -171,6 +173,19 @@ async def _when(event: asyncio.Event, action: Callable[[], None]) -> None:
 async def _told(handle: RunHandle, control: RunControl) -> None:
     await handle.started()
     control.started.set()
+
+
+async def _ordered(handle: RunHandle, control: RunControl) -> None:
+    """One order after the other; the answers come back."""
+    while True:
+        await control.orders.waiting.wait()
+        order, answer = control.orders.pop()
+        try:
+            await handle.snapshot(order)
+        except MstreamError as error:
+            answer.set_exception(error)
+        else:
+            answer.set_result(None)
 
 
 async def _watched(handle: RunHandle, meter: Meter) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from mstream.domain.orders import SnapshotOrder
 from mstream.domain.run import Ending, Outcome
+from mstream.errors import MstreamError
 from mstream.runtimes.handle import MessagedRun
-from mstream.runtimes.messages import Exited, Reply, Request, ToRun, Verb
+from mstream.runtimes.messages import Answered, Ask, Exited, Fault, Reply, Request, ToRun, Verb
 from tests.unit.runtimes.stand_in import RecordingOwner, spec
 from tests.virtual import run as run_virtually
 
@@ -104,5 +106,51 @@ def test_a_run_that_was_aborted_did_not_fail() -> None:
             run.end(LOST)
 
             assert (await run.outcome()).ending is Ending.ABORTED
+
+    run_virtually(scenario())
+
+
+async def asked(run: MessagedRun) -> str:
+    """The code of what comes back."""
+    try:
+        await run.snapshot(SnapshotOrder())
+    except MstreamError as error:
+        return error.code
+    return "fine"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Answered(run_id="run-1", number=1), "fine"),
+        (Answered(run_id="run-1", number=1, fault=Fault(code="conflict", message="no")), "conflict"),
+        (Exited(run_id="run-1", outcome=LOST), "unavailable"),
+    ],
+)
+def test_an_order_is_answered_by_the_run_or_by_its_end(answer: Answered | Exited, code: str) -> None:
+    async def scenario() -> None:
+        sent = list[ToRun]()
+        async with asyncio.TaskGroup() as group:
+            run = MessagedRun(spec("quiet"), RecordingOwner(), send=sent.append, group=group)
+            asking = group.create_task(asked(run))
+            await asyncio.sleep(1)
+            run.receive(Answered(run_id="run-1", number=7))
+            run.receive(answer)
+
+            assert await asking == code
+        assert sent == [Ask(run_id="run-1", number=1, order=SnapshotOrder())]
+
+    run_virtually(scenario())
+
+
+def test_a_run_that_has_ended_takes_no_order() -> None:
+    async def scenario() -> None:
+        sent = list[ToRun]()
+        async with asyncio.TaskGroup() as group:
+            run = MessagedRun(spec("quiet"), RecordingOwner(), send=sent.append, group=group)
+            run.end(FINISHED)
+
+            assert await asked(run) == "unavailable"
+        assert sent == []
 
     run_virtually(scenario())

@@ -12,11 +12,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mstream.api.rendering import rendered
-from mstream.api.requests import actor_of, expected_of, flag_of, name_of, table_of, wait_of
+from mstream.api.requests import actor_of, expected_of, flag_of, name_of, snapshot_order_of, table_of, wait_of
 from mstream.api.wire import damaged_body, job_body, message_body
 from mstream.control.jobs import Answer, JobManager
 from mstream.control.operations import Operations
 from mstream.domain.audit import Actor
+from mstream.domain.orders import SnapshotOrder
 from mstream.errors import JobExists
 
 
@@ -71,6 +72,7 @@ def routes(operations: Operations) -> list[Route]:
         Route("/jobs/{name}", replace, methods=["PUT"]),
         Route("/jobs/{name}", remove, methods=["DELETE"]),
         *_commands(manager),
+        *_snapshots(operations),
         *_history(operations),
     ]
 
@@ -88,6 +90,21 @@ def _commands(manager: JobManager) -> list[Route]:
         Route(f"/jobs/{{name}}/{verb}", _handler(command, text), methods=["POST"])
         for verb, (command, text) in commands.items()
     ]
+
+
+def _snapshots(operations: Operations) -> list[Route]:
+    async def ask(request: Request) -> JSONResponse:
+        name, order = name_of(request), snapshot_order_of(await table_of(request))
+        view = await operations.snapshot(name, order, by=actor_of(request))
+        return JSONResponse(message_body(f"job {name!r} reads once more what is there", job_body(view)))
+
+    async def cancel(request: Request) -> JSONResponse:
+        name = name_of(request)
+        view = await operations.snapshot(name, SnapshotOrder(cancels=True), by=actor_of(request))
+        return JSONResponse(message_body(f"job {name!r} reads no further what was asked for", job_body(view)))
+
+    path = "/jobs/{name}/snapshot"
+    return [Route(path, ask, methods=["POST"]), Route(path, cancel, methods=["DELETE"])]
 
 
 def _history(operations: Operations) -> list[Route]:
