@@ -12,6 +12,7 @@ from mstream.control.owner import JobOwner, MemberOwner
 from mstream.control.recovery import GiveUp, Recovery, TryAgain
 from mstream.domain.history import MemberEntry
 from mstream.domain.job import Phase
+from mstream.domain.orders import SnapshotOrder
 from mstream.domain.run import Ending, Outcome, RunSpec, RunStatus, together
 from mstream.errors import MstreamError
 from mstream.foundation.clock import Clock
@@ -113,6 +114,12 @@ class Members:
         """End at once."""
         self.ending.set()
         self._order("abort")
+
+    async def snapshot(self, order: SnapshotOrder) -> None:
+        """Hand an order to each of them; returns once all have kept it. Raises as `RunHandle.snapshot` does."""
+        for each in self._members:
+            if each.outcome is None and each.handle is not None:
+                await each.handle.snapshot(order)
 
     async def run(self) -> Outcome:
         """Returns when all of them have ended; the outcome is the gravest, of those the one that ended the others."""

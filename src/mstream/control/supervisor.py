@@ -103,10 +103,10 @@ class Supervisor:
         Raises IllegalTransition when there is no such run, or it is about to end.
         """
         job = self.record.job
-        if self._launched is None or job.phase is not Phase.RUNNING or self._is_disturbed():
+        if self._members is None or job.phase is not Phase.RUNNING or self._is_disturbed():
             message = f"job {job.name!r} is {job.phase.value}; only a job that runs takes this order"
             raise IllegalTransition(message)
-        await self._launched.handle.snapshot(order)
+        await self._members.snapshot(order)
 
     async def refuse(self, failure: RunFailure) -> None:
         """The job cannot run as it is defined: it has failed, and its intent stays; an order tries it again."""

@@ -13,6 +13,7 @@ from typing import Any, Self
 from mstream.config.document import ConfigFile
 from mstream.control.authority import SoleOwner
 from mstream.control.checkpoints import Checkpoints
+from mstream.control.chronicle import Chronicle
 from mstream.control.jobs import JobManager, Parts
 from mstream.control.launch import Launcher
 from mstream.control.operations import Operations
@@ -41,6 +42,8 @@ class Script:
 
     #: Seconds that handing it over takes.
     starts_after: float = 0.0
+    #: Why there is no place for it.
+    refused: MstreamError | None = None
     #: Seconds until it ends by itself; None: never.
     lasts: float | None = None
     ends: Outcome = field(default_factory=lambda: Outcome(ending=Ending.FINISHED))
@@ -149,6 +152,8 @@ class ScriptedRuntime:
     async def start(self, spec: RunSpec, owner: Owner) -> ScriptedRun:
         script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
         await asyncio.sleep(script.starts_after)
+        if script.refused is not None:
+            raise script.refused
         run = ScriptedRun(spec, owner, script)
         self.runs.append(run)
         self._group.create_task(run.live())
@@ -233,6 +238,7 @@ async def plane(
     services: Sequence[Any] | None = None,
     catalog: Catalog = CATALOG,
     clock: Clock | None = None,
+    chronicle: Chronicle | None = None,
 ) -> AsyncIterator[Plane]:
     """Jobs that were told to start; drained at the end."""
     clock = clock or VirtualClock()
@@ -266,7 +272,7 @@ async def plane(
                 file=file,
                 catalog=CATALOG,
                 services=registry,
-                archive=Archive(jobs=JobStore(jobs)),
+                archive=Archive(jobs=JobStore(jobs), chronicle=chronicle or Chronicle()),
                 authority=SoleOwner(),
                 clock=clock,
             )
