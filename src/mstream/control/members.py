@@ -14,7 +14,7 @@ from mstream.domain.history import MemberEntry
 from mstream.domain.job import Phase
 from mstream.domain.orders import SnapshotOrder
 from mstream.domain.run import Ending, Outcome, RunSpec, RunStatus, together
-from mstream.errors import MstreamError
+from mstream.errors import IllegalTransition, MstreamError
 from mstream.foundation.clock import Clock
 from mstream.foundation.concurrency import background, finish_all, first_of
 from mstream.observability.logs import get_logger
@@ -116,9 +116,15 @@ class Members:
         self._order("abort")
 
     async def snapshot(self, order: SnapshotOrder) -> None:
-        """Hand an order to each of them; returns once all have kept it. Raises as `RunHandle.snapshot` does."""
+        """Hand an order to each of them; returns once all have kept it. Raises as `RunHandle.snapshot` does.
+
+        Raises IllegalTransition when one of them does not read now: it would never hear of it.
+        """
+        if not all(each.reads and each.outcome is None for each in self._members):
+            message = f"job {self.spec.job!r} is not under way as a whole; give the order once it is"
+            raise IllegalTransition(message)
         for each in self._members:
-            if each.outcome is None and each.handle is not None:
+            if each.handle is not None:
                 await each.handle.snapshot(order)
 
     async def run(self) -> Outcome:
