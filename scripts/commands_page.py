@@ -56,6 +56,15 @@ _NOTES: Final[Mapping[str, str]] = {
         "Cut off anywhere, it can be done again.\n"
     ),
     "key": "See [how to rotate keys](../howto/rotate-keys.md).\n",
+    "services": (
+        "A service that the file does not have is looked for among those that its store keeps, whether the program "
+        "runs or not; that takes the key of stored services.\n"
+    ),
+    "services test": (
+        "The answer says whose definition was tested: *as the file has it*, *as the store has it* "
+        '(`--json`: `"definition": "file"` or `"store"`).\n'
+        "No value of the definition shows.\n"
+    ),
     "services resources": "Of MongoDB: collections, time series and views; those named `system.…` are left out.\n",
     "services schema": (
         "Documents whose types differ somewhere are told apart, the most frequent first.\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mstream.bootstrap.estate import Estate
@@ -17,13 +17,24 @@ from mstream.control.startup import REPORT
 from mstream.control.vault import Shelf, look_into
 from mstream.domain.lease import Tenure
 from mstream.domain.plan import Damaged, Plan
-from mstream.errors import Conflict, KeyUnusable
+from mstream.domain.service import ServiceConfig
+from mstream.errors import Conflict, KeyUnusable, ServiceNotFound
 from mstream.ports.provider import Catalog
 from mstream.stores.jobs import JobStore
 from mstream.stores.markers import MarkerStore
 
 #: What a plan is made of.
 _TABLES: Final = ("job_lifecycle", "service_lifecycle", SYSTEM)
+#: What services are kept in.
+_SHELF: Final = ("service_lifecycle", SYSTEM)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundService:
+    """A definition, and whether the store has told it."""
+
+    config: ServiceConfig
+    is_stored: bool
 
 
 class Lookout:
@@ -55,6 +66,28 @@ class Lookout:
         """Everything to read, the services opened, and why they could not be. Raises as `planned`."""
         async with self._estate.seen((*_TABLES, "checkpoints")) as found:
             yield found, *await self._services(shelf_of(found, self._file))
+
+    async def service(self, name: str, *, stored: bool = False) -> FoundService:
+        """As the file says, or else the store; `stored`: as the store says, whatever the file does.
+
+        Raises ServiceNotFound, KeyUnusable, Conflict for one that cannot be used, and as `planned`.
+        """
+        named = next((each for each in self._file.services if each.name == name), None)
+        if named is not None and not stored:
+            return FoundService(named, is_stored=False)
+        async with self._estate.seen(_SHELF) as found:
+            kept, refusal = await self._services(shelf_of(found, self._file))
+        if kept is None:
+            where = "the file keeps services in no store" if stored else "the file has none and keeps them in no store"
+            raise ServiceNotFound(f"there is no service {name!r}: {where}")
+        for each in kept.definitions:
+            if each.config.name == name:
+                return FoundService(each.config, is_stored=True)
+        for damage in kept.damaged:
+            if damage.name == name:
+                raise KeyUnusable(refusal) if refusal else Conflict(f"service {name!r} is stored: {damage.reason}")
+        where = "the store" if stored else "the file or its store"
+        raise ServiceNotFound(f"there is no service {name!r} in {where}")
 
     async def owner(self) -> Tenure | None:
         """Who owns the stores now, as far as they say."""

@@ -1,4 +1,4 @@
-"""`mstream services …`: test the services of a file, and look into them."""
+"""`mstream services …`: test the services of a file and of its store, and look into them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from mstream.bootstrap.survey import FoundService, Lookout
 from mstream.cli.arguments import ConfigOption, FileArgument
 from mstream.cli.exits import Exit
 from mstream.cli.loading import loaded
@@ -27,7 +29,10 @@ _COLOURS: Final = {
 }
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", show_default=False, help="The service's name in the file.")
+    str, typer.Argument(metavar="NAME", show_default=False, help="The service's name, in the file or in its store.")
+]
+StoredOption = Annotated[
+    bool, typer.Option("--stored", help="As the store says; without it the file comes first, where it has one.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
@@ -38,7 +43,7 @@ ValuesOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    services = typer.Typer(help="The services of a file.", no_args_is_help=True, add_completion=False)
+    services = typer.Typer(help="The services of a file and of its store.", no_args_is_help=True, add_completion=False)
     services.callback()(_group)
     services.command("test")(probed)
     services.command("resources")(listed)
@@ -47,22 +52,24 @@ def register(app: typer.Typer) -> None:
 
 
 def _group() -> None:
-    """The services of a file."""
+    """The services of a file and of its store."""
 
 
 def probed(
     name: NameArgument,
     file: FileArgument = None,
     config: ConfigOption = None,
+    stored: StoredOption = False,  # noqa: FBT002 - a flag
     as_json: JsonOption = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show whether a service can be reached and used, and what to do if not; nothing is written there."""
-    service = loaded(file, config).service(name)
-    answer = asyncio.run(probe_service(service, CATALOG, os.environ))
+    service = _found(name, file, config, stored=stored)
+    answer = asyncio.run(probe_service(service.config, CATALOG, os.environ))
     if as_json:
-        print(json.dumps(answer.as_document(), indent=2, ensure_ascii=False))
+        told = answer.as_document() | {"definition": _origin(service)}
+        print(json.dumps(told, indent=2, ensure_ascii=False))
     else:
-        _show(answer)
+        _show(answer, _origin(service))
     raise typer.Exit(Exit.FINE if answer.is_fine else Exit.FINDINGS)
 
 
@@ -70,10 +77,11 @@ def listed(
     name: NameArgument,
     file: FileArgument = None,
     config: ConfigOption = None,
+    stored: StoredOption = False,  # noqa: FBT002 - a flag
     as_json: JsonOption = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show what a service holds, by name: what connectors can name as `resource`."""
-    service = loaded(file, config).service(name)
+    service = _found(name, file, config, stored=stored).config
     answer = asyncio.run(resources_of(service, CATALOG, os.environ))
     if as_json:
         print(json.dumps(answer.as_document(), indent=2, ensure_ascii=False))
@@ -88,6 +96,7 @@ def inspected(
     resource: Annotated[str, typer.Argument(metavar="RESOURCE", show_default=False, help="What it calls it.")],
     file: FileArgument = None,
     config: ConfigOption = None,
+    stored: StoredOption = False,  # noqa: FBT002 - a flag
     sample: Annotated[
         int, typer.Option(metavar="N", min=1, max=LARGEST_SAMPLE, help="How many documents are looked at.")
     ] = SAMPLE,
@@ -95,7 +104,7 @@ def inspected(
     as_json: JsonOption = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show what the documents of a resource look like, as JSON Schema with --json; nothing is written there."""
-    service = loaded(file, config).service(name)
+    service = _found(name, file, config, stored=stored).config
     answer = asyncio.run(
         schema_of(service, CATALOG, os.environ, resource=resource, sample=sample, shows_values=shows_values)
     )
@@ -103,6 +112,15 @@ def inspected(
         print(json.dumps(answer.as_document(), indent=2, ensure_ascii=False))
     else:
         _show_schema(answer)
+
+
+def _found(name: str, file: Path | None, config: Path | None, *, stored: bool) -> FoundService:
+    lookout = Lookout(loaded(file, config), CATALOG, os.environ)
+    return asyncio.run(lookout.service(name, stored=stored))
+
+
+def _origin(service: FoundService) -> str:
+    return "store" if service.is_stored else "file"
 
 
 def _show_schema(answer: ResourceSchema) -> None:
@@ -137,8 +155,8 @@ def _told(schema: Mapping[str, Any]) -> str:
     return f"{text}: {schema['minimum']} to {schema['maximum']}" if "minimum" in schema else text
 
 
-def _show(answer: ServiceTest) -> None:
-    typer.echo(f"service {answer.name!r} ({answer.provider})")
+def _show(answer: ServiceTest, origin: str) -> None:
+    typer.echo(f"service {answer.name!r} ({answer.provider}), as the {origin} has it")
     width = max((len(each.name) for each in answer.steps), default=0)
     for each in answer.steps:
         outcome = typer.style(f"{each.outcome.value:<7}", fg=_COLOURS[each.outcome])

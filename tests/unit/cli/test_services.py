@@ -176,3 +176,57 @@ def test_what_cannot_be_looked_into_is_told(
     out, err = capfd.readouterr()
     assert not out
     assert PLANTED not in err
+
+
+@pytest.fixture
+def stored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store that has `kept` and `both`, beside a file that has another `both`."""
+    monkeypatch.setenv("MSTREAM_KEPT_FOLDER", str(folder))
+    system = '[system]\nstate = "state.db"\n'
+    table = '[[services]]\nprovider = "{}"\nname = "{}"\n{}\n'
+    file = folder / "mstream-config.toml"
+    file.write_text(
+        system
+        + table.format("file", "kept", 'path = "env:MSTREAM_KEPT_FOLDER"')
+        + table.format("sql", "both", f'url = "postgresql://u:{PLANTED}@127.0.0.1:{free_port()}/db"')
+    )
+    assert main(["apply", "--yes"]) == 0
+    file.write_text(system + table.format("file", "both", 'path = "."'))
+    return file
+
+
+def test_services_of_the_store_are_tested_too(stored: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    capfd.readouterr()
+
+    assert main(["services", "test", "kept"]) == 0
+    assert "service 'kept' (file), as the store has it" in capfd.readouterr().out
+    assert main(["services", "test", "kept", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["definition"] == "store"
+
+
+def test_the_file_comes_first_unless_the_store_is_asked_for(stored: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    capfd.readouterr()
+
+    assert main(["services", "test", "both"]) == 0
+    assert "service 'both' (file), as the file has it" in capfd.readouterr().out
+    assert main(["services", "test", "both", "--stored"]) == 3
+    out, err = capfd.readouterr()
+    assert "service 'both' (sql), as the store has it" in out
+    assert PLANTED not in out + err
+
+
+def test_what_neither_has_is_told_and_what_the_key_does_not_open(
+    stored: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["services", "test", "bogus"]) == 1
+    assert "there is no service 'bogus' in the file or its store" in capfd.readouterr().err
+
+    (stored.parent / "mstream.key").unlink()
+    assert main(["services", "test", "kept"]) == 1
+    assert "key" in capfd.readouterr().err
+    assert not (stored.parent / "mstream.key").exists()
+
+
+def test_where_no_store_is_named_that_is_said(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["services", "test", "shop", "--stored"]) == 1
+    assert "the file keeps services in no store" in capfd.readouterr().err
