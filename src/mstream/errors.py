@@ -42,6 +42,7 @@ MstreamError
 │   ├── ScriptError
 │   └── RecordRefused
 ├── ScriptInvalid                    a script that cannot be compiled
+├── SchemaInvalid                    a schema that cannot be understood
 └── RunError                         why a run ended
     ├── RecordStopped                a refused record, `on_error = "stop"`
     ├── FailureBudgetSpent
@@ -316,6 +317,12 @@ class ScriptInvalid(MstreamError):
     """The script cannot be compiled, or lacks its entry function."""
 
     code = "script_invalid"
+
+
+class SchemaInvalid(MstreamError):
+    """The schema cannot be understood, or does not fit the one that it is to be read by."""
+
+    code = "schema_invalid"
 
 
 class RunError(MstreamError):

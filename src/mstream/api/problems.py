@@ -29,6 +29,7 @@ STATUS: dict[type[BaseException], HTTPStatus] = {
     errors.KeyUnusable: HTTPStatus.CONFLICT,
     errors.RecordError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.ScriptInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.SchemaInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 
 #: Codes of what the HTTP layer itself refuses.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mstream.domain.batch import Document, Encoding
 from mstream.ports.roles import Failure
+from mstream.ports.schemas import SchemaText
 
 
 class Codec(Protocol):
@@ -23,6 +24,17 @@ class Codec(Protocol):
 
     def encode(self, documents: Sequence[Document]) -> tuple[list[bytes | None], Sequence[Failure]]:
         """Payloads; the documents are only read."""
+
+
+@runtime_checkable
+class NumberedCodec(Codec, Protocol):
+    """A codec whose payloads name the schemas that they were written by; it asks for them, and does not fetch them."""
+
+    def unknown(self, payloads: Sequence[bytes | None]) -> Sequence[int]:
+        """The numbers of schemas that these name and that it has not been given."""
+
+    def learn(self, number: int, schema: SchemaText | None) -> None:
+        """One of them; None: there is none, and its records are refused."""
 
 
 class Conversion(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mstream.domain.batch import Encoding
 
@@ -17,6 +17,8 @@ class SchemaText:
     name: str | None
     encoding: Encoding
     definition: str
+    #: The texts of named types that the definition refers to, each before who refers to it.
+    parts: tuple[str, ...] = ()
 
 
 class SchemaCatalog(Protocol):
@@ -33,3 +35,17 @@ class SchemaCatalog(Protocol):
 
     async def delete(self, schema_id: str) -> bool:
         """Remove one; False: there was none."""
+
+
+@runtime_checkable
+class NumberedSchemas(Protocol):
+    """A catalog whose schemas have numbers, which stand before the records that were written by them."""
+
+    async def numbered(self, number: int) -> SchemaText | None:
+        """The schema of that number; None: there is none."""
+
+    async def registered(self, name: str, schema: SchemaText) -> SchemaText:
+        """A schema under a name, with its number as `id`; it is there afterwards, if it was not before.
+
+        Raises SchemaInvalid where it does not go with those that are there.
+        """

@@ -1,5 +1,6 @@
 """What a connector's encodings do to its records, before any record is read."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,8 @@ sinks = [
     ]
 
 
-def test_an_encoding_that_is_not_there_is_told_once(tmp_path: Path) -> None:
+def test_an_encoding_that_is_not_there_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fastavro", None)
     avro = ', output_encoding = "avro"'
 
     assert found(tmp_path, chain(avro, avro, JSON)) == [("encoding_unavailable", "source.output_encoding")]

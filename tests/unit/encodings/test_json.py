@@ -13,7 +13,7 @@ import pytest
 from mstream.domain.batch import Encoding
 from mstream.encodings import codec_for
 from mstream.encodings.numbers import ExactNumber
-from mstream.errors import DecodeError, EncodeError, ProviderUnavailable
+from mstream.errors import DecodeError, EncodeError
 
 CODEC = codec_for(Encoding.JSON)
 SECRET = "s3cr3t-c0ntent"
@@ -37,11 +37,6 @@ def refusal(document: Any) -> str:
     assert [each.index for each in failures] == [1]
     assert isinstance(failures[0].error, EncodeError)
     return str(failures[0].error)
-
-
-def test_an_encoding_that_is_not_there_yet_is_said_to_be_unavailable() -> None:
-    with pytest.raises(ProviderUnavailable, match=r"'avro' is not available"):
-        codec_for(Encoding.AVRO)
 
 
 def test_whole_numbers_beyond_64_bits_stay_whole() -> None:

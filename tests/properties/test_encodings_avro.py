@@ -1,0 +1,102 @@
+"""What is written here others read, and what they write is read here; garbage is refused, whatever it is."""
+
+import datetime as dt
+import io
+import json
+from decimal import Decimal
+from typing import Any
+
+import fastavro
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mstream.domain.batch import Encoding
+from mstream.encodings import avro_codec
+from mstream.errors import DecodeError
+from mstream.ports.encoding import Codec
+from mstream.ports.schemas import SchemaText
+
+INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
+TIMES = st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1), timezones=st.just(dt.UTC))  # noqa: DTZ001 - bounds
+CENTS = st.integers(-999_999, 999_999).map(lambda cents: Decimal(cents).scaleb(-2))
+
+#: A type, and values of it.
+Typed = tuple[Any, st.SearchStrategy[Any]]
+PLAIN: list[Typed] = [
+    ("null", st.none()),
+    ("boolean", st.booleans()),
+    ("int", st.integers(-(1 << 31), (1 << 31) - 1)),
+    ("long", INT64),
+    ("double", st.floats(allow_nan=False)),
+    ("float", st.floats(width=32, allow_nan=False)),
+    ("string", st.text(max_size=200)),
+    ("bytes", st.binary(max_size=200)),
+    ({"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}, CENTS),
+    ({"type": "long", "logicalType": "timestamp-micros"}, TIMES),
+    ({"type": "int", "logicalType": "date"}, st.dates()),
+    ({"type": "string", "logicalType": "uuid"}, st.uuids()),
+]
+
+
+def larger(parts: st.SearchStrategy[Typed]) -> st.SearchStrategy[Typed]:
+    """Arrays and maps of a part, and what may be missing."""
+    return st.one_of(
+        parts.map(lambda part: ({"type": "array", "items": part[0]}, st.lists(part[1], max_size=4))),
+        parts.map(
+            lambda part: ({"type": "map", "values": part[0]}, st.dictionaries(st.text(max_size=3), part[1], max_size=3))
+        ),
+        parts.filter(lambda part: part[0] != "null" and not isinstance(part[0], list)).map(
+            lambda part: (["null", part[0]], st.none() | part[1])
+        ),
+    )
+
+
+TYPED = st.recursive(st.sampled_from(PLAIN), larger, max_leaves=3)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> tuple[Any, list[dict[str, Any]]]:
+    """A schema, and documents by it."""
+    fields = draw(st.lists(TYPED, min_size=1, max_size=5))
+    schema = {
+        "type": "record",
+        "name": "R",
+        "fields": [{"name": f"f{place}", "type": each} for place, (each, _) in enumerate(fields)],
+    }
+    document = st.fixed_dictionaries({f"f{place}": values for place, (_, values) in enumerate(fields)})
+    return schema, draw(st.lists(document, min_size=1, max_size=3))
+
+
+def codec(schema: Any) -> Codec:
+    return avro_codec("one", SchemaText(id="", name=None, encoding=Encoding.AVRO, definition=json.dumps(schema)))
+
+
+def theirs(schema: Any, document: Any) -> bytes:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), document)
+    return out.getvalue()
+
+
+@given(records())
+def test_the_same_bytes_and_documents_as_the_package(given_records: tuple[Any, list[dict[str, Any]]]) -> None:
+    schema, documents = given_records
+    ours = codec(schema)
+
+    payloads, failures = ours.encode(documents)
+
+    assert not failures
+    assert payloads == [theirs(schema, each) for each in documents]
+    assert ours.decode(payloads) == (documents, [])
+
+
+@given(records(), st.binary(max_size=60), st.integers(0, 400))
+def test_garbage_is_refused_or_means_something(
+    given_records: tuple[Any, list[dict[str, Any]]], garbage: bytes, place: int
+) -> None:
+    schema, documents = given_records
+    payload = theirs(schema, documents[0])
+
+    for each in (garbage, payload[:place], payload[:place] + garbage + payload[place:]):
+        (document,), failures = codec(schema).decode([each])
+        assert all(isinstance(failure.error, DecodeError) for failure in failures)
+        assert bool(failures) == (document is None)
