@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
+from bson import ObjectId
 
 from mstream.encodings.numbers import ExactNumber, number
 from mstream.errors import RecordRefused, ResourceMissing
@@ -318,6 +321,47 @@ async def test_without_key_columns_a_delete_is_refused_alone(desk: Desk) -> None
 async def test_with_on_delete_ignore_deletes_are_passed_over(desk: Desk) -> None:
     async with desk.sink(write_mode="upsert", on_delete="ignore") as sink:
         assert await sink.write(batch({"_id": 1}, {"_id": 1}, deletes=[1])) == []
+
+    assert await desk.rows('"_id"') == [(1,)]
+
+
+async def test_a_delete_without_content_removes_the_row_that_its_key_names(desk: Desk) -> None:
+    keys = [b'{"_id":"a"}', bson.encode({"_id": ObjectId(b"x" * 12)}), b'"b"', b"plain", None, None]
+    ids = ["a", str(ObjectId(b"x" * 12)), "b", "plain", "c", "d"]
+    documents: list[Any] = [None, {}, None, None, {"_id": "c"}, None]
+
+    async with desk.sink(write_mode="upsert") as sink:
+        assert await sink.write(batch(*({"_id": each, "n": 1} for each in [*ids, "kept"]))) == []
+        failures = await sink.write(replace(batch(*documents, deletes=range(6)), keys=keys))
+
+    assert [each.index for each in failures] == [5]
+    assert "there is no '_id'" in str(failures[0].error)
+    assert await desk.rows('"_id"') == [("d",), ("kept",)]
+
+
+async def test_a_tombstone_is_a_delete_in_its_place_among_the_others(desk: Desk) -> None:
+    documents = [{"_id": 1, "a": 1}, None, {"_id": 1, "b": 2}, {"_id": 2, "a": 1}, None]
+
+    async with desk.sink(write_mode="upsert") as sink:
+        assert await sink.write(replace(batch(*documents), keys=[None, b"1", None, None, b'{"_id":2}'])) == []
+
+    assert await desk.rows('"_id", "a", "b"') == [(1, None, 2)]
+
+
+async def test_a_key_of_several_columns_names_all_of_them(desk: Desk) -> None:
+    keys = [b'{"id":1,"shop":"a","other":0}', b'{"id":1}', b"1"]
+
+    async with desk.sink(write_mode="replace", key_columns=["shop", "id"]) as sink:
+        assert await sink.write(batch({"id": 1, "shop": "a"}, {"id": 1, "shop": "b"})) == []
+        failures = await sink.write(replace(batch(None, None, None), keys=keys))
+
+    assert [each.index for each in failures] == [1, 2]
+    assert await desk.rows('"shop", "id"') == [("b", 1)]
+
+
+async def test_tombstones_are_passed_over_too(desk: Desk) -> None:
+    async with desk.sink(write_mode="upsert", on_delete="ignore") as sink:
+        assert await sink.write(replace(batch({"_id": 1}, None), keys=[None, b"1"])) == []
 
     assert await desk.rows('"_id"') == [(1,)]
 

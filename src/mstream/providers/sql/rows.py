@@ -67,10 +67,13 @@ def sort(documents: Sequence[Any], operations: Sequence[Operation] | None, optio
         deletes = operations is not None and operations[index] is Operation.DELETE
         if deletes and options.on_delete is OnDelete.IGNORE:
             continue
-        if not isinstance(document, dict):
-            result.refused[index] = "a record without fields cannot become a row"
-        elif deletes and not options.keys:
+        if deletes and not options.keys:
             result.refused[index] = "a delete needs key_columns to find its row"
+        elif deletes and not isinstance(document, dict):
+            names = ", ".join(map(repr, options.keys))
+            result.refused[index] = f"neither its content nor its key says which row goes: there is no {names}"
+        elif not isinstance(document, dict):
+            result.refused[index] = "a record without fields cannot become a row"
         else:
             (result.deletes if deletes else result.puts).append(index)
     return result

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from mstream.domain.batch import Batch, Form, Operation
+from mstream.domain.batch import Batch, Form, JsonMode, Operation
 from mstream.domain.connector import SinkRef
 from mstream.ports.checkpoints import PendingCheckpoint
 from mstream.ports.roles import Failure
 
 from .config import Dialect, SqlSinkOptions
+from .keys import described
 from .service import SqlService
 from .thread import CallThread, call_thread
 from .writer import TableWriter
@@ -25,9 +26,13 @@ class SqlSink:
     accepts = Form.DOCUMENTS
     overlap = 1
 
-    def __init__(self, writer: TableWriter, thread: CallThread, dialect: Dialect) -> None:
+    def __init__(
+        self, writer: TableWriter, thread: CallThread, dialect: Dialect, options: SqlSinkOptions, mode: JsonMode
+    ) -> None:
         self._writer = writer
         self._thread = thread
+        self._options = options
+        self._mode = mode
         self._in_pieces = dialect is Dialect.SQLITE
 
     async def write(self, batch: Batch) -> Sequence[Failure]:
@@ -35,7 +40,7 @@ class SqlSink:
         failures: list[Failure] = []
         start = 0
         for piece in batch.slices(_PIECE) if self._in_pieces else [batch]:
-            documents, operations = piece.documents or [], piece.operations
+            documents, operations = described(piece, self._options, self._mode)
             found = await self._thread.run(lambda d=documents, o=operations: self._writer.write(d, o))  # type: ignore[misc]  # bound per turn
             failures += (Failure(index=start + each.index, error=each.error) for each in found)
             start += len(piece)
@@ -43,10 +48,11 @@ class SqlSink:
 
     async def write_with(self, batches: Sequence[Batch], checkpoint: PendingCheckpoint) -> Sequence[Failure]:
         """Everything and the checkpoint in one transaction, the checkpoint last; nothing if anything is refused."""
-        documents = [each for batch in batches for each in batch.documents or ()]
+        told = [described(each, self._options, self._mode) for each in batches]
+        documents = [each for some, _ in told for each in some]
         operations: list[Operation] | None = None
-        if any(each.operations is not None for each in batches):
-            operations = [each for batch in batches for each in batch.operations or [Operation.INSERT] * len(batch)]
+        if any(some is not None for _, some in told):
+            operations = [each for rows, some in told for each in some or [Operation.INSERT] * len(rows)]
         return await self._thread.run(lambda: self._writer.write(documents, operations, checkpoint.entries))
 
 
@@ -59,6 +65,6 @@ async def open_sink(live: SqlService, ref: SinkRef, options: SqlSinkOptions) -> 
             thread = await stack.enter_async_context(call_thread(f"sql-{ref.resource}"))
         writer = TableWriter(live, ref.resource, options)
         try:
-            yield SqlSink(writer, thread, live.dialect)
+            yield SqlSink(writer, thread, live.dialect, options, ref.mode)
         finally:
             await thread.run(writer.close)
