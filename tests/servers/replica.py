@@ -31,16 +31,30 @@ class Replica:
         self.answer: Callable[[dict[str, Any]], Answer] = default_answer
         #: What distinguishes it from a server on its own.
         self.set_name: str | None = "rs"
+        #: Addresses of all members; none: it is the only one.
+        self.hosts: list[str] = []
+        self.is_primary = True
+        self._writers: set[asyncio.StreamWriter] = set()
 
     @property
     def uri(self) -> str:
         return f"mongodb://127.0.0.1:{self.port}/?timeoutMS=3000&directConnection=true"
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def cut(self) -> None:
+        """Every connection ends."""
+        for each in self._writers:
+            each.transport.abort()
 
     def asked_for(self, command: str) -> list[dict[str, Any]]:
         return [each for each in self.asked if command in each]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, to its end."""
+        self._writers.add(writer)
         try:
             while True:
                 length, request, _, kind = struct.unpack("<iiii", await reader.readexactly(16))
@@ -56,17 +70,19 @@ class Replica:
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
+            self._writers.discard(writer)
             writer.close()
 
     def _reply(self, command: dict[str, Any]) -> Answer:
         if _GREETINGS.isdisjoint(command):
             self.asked.append(command)
             return self.answer(command)
-        member = {"setName": self.set_name, "hosts": [f"127.0.0.1:{self.port}"], "me": f"127.0.0.1:{self.port}"}
+        member = {"setName": self.set_name, "hosts": self.hosts or [self.address], "me": self.address}
         return {
             **(member if self.set_name else {}),
-            "isWritablePrimary": True,
-            "ismaster": True,
+            "isWritablePrimary": self.is_primary,
+            "ismaster": self.is_primary,
+            "secondary": not self.is_primary,
             "helloOk": True,
             "minWireVersion": 0,
             "maxWireVersion": 21,
