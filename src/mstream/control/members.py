@@ -14,7 +14,7 @@ from mstream.domain.history import MemberEntry
 from mstream.domain.job import Phase
 from mstream.domain.orders import SnapshotOrder
 from mstream.domain.run import Ending, Outcome, RunSpec, RunStatus, together
-from mstream.errors import IllegalTransition, MstreamError
+from mstream.errors import IllegalTransition, MstreamError, StaleCheckpoint
 from mstream.foundation.clock import Clock
 from mstream.foundation.concurrency import background, finish_all, first_of
 from mstream.observability.logs import get_logger
@@ -146,7 +146,7 @@ class Members:
         """One member, start after start."""
         try:
             while True:
-                member.outcome = await self._once(member)
+                member.outcome = self._judged(await self._once(member))
                 pause = self._pause_after(member, member.outcome)
                 self._told(member, member.outcome)
                 if pause is None or not await self._waited(member, pause):
@@ -175,6 +175,11 @@ class Members:
         self._note()
         async with background(self._note_start(member, handle)):
             return await handle.outcome()
+
+    def _judged(self, outcome: Outcome) -> Outcome:
+        """Where another member has taken a lane over, who had it may begin anew."""
+        is_overtaken = self.spec.members > 1 and outcome.reason == StaleCheckpoint.code
+        return replace(outcome, retryable=True) if is_overtaken else outcome
 
     async def _note_start(self, member: _Member, handle: RunHandle) -> None:
         await handle.started()

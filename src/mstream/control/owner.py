@@ -62,8 +62,9 @@ class JobOwner:
         self._mode = CheckpointMode.OFF
         #: Whoever claims a lane waits for the saves that were asked for before.
         self._saving = asyncio.Lock()
-        #: Where every lane stands, by the last save.
+        #: Where every lane stands, by the last save; not to be relied upon after one that was cut short.
         self.positions: Mapping[Lane, Position] = {}
+        self._is_sure = True
         #: Which member has claimed a lane last.
         self.holders: dict[Lane, MemberOwner] = {}
 
@@ -108,14 +109,19 @@ class JobOwner:
         """Merged into the job's checkpoint; raises StaleOwner when another run has claimed it."""
         checkpoints = self._checkpoints()
         async with self._saving:
+            self._is_sure = False
             saved = await self._patiently(lambda: checkpoints.save(self._job, positions, self._run_id, self._epoch))
-            self.positions = saved.positions
+            self.positions, self._is_sure = saved.positions, True
 
     async def claim(self, lanes: Collection[Lane]) -> Mapping[Lane, LaneClaim]:
         """Where these lanes stand; where a sink commits that, their own documents are written in this run's name."""
         if self._mode is CheckpointMode.TRANSACTIONAL:
             return await self._claim(lanes)
         async with self._saving:
+            if not self._is_sure:
+                checkpoints = self._checkpoints()
+                found = await self._patiently(lambda: checkpoints.load(self._job))
+                self.positions, self._is_sure = found.positions if found else {}, True
             return {each: LaneClaim(position=self.positions.get(each), revision=ABSENT) for each in lanes}
 
     async def release(self, lanes: Collection[Lane]) -> None:

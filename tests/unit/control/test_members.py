@@ -132,6 +132,19 @@ def test_what_stops_all_members_at_once_is_one_failure_and_another_run_follows()
     run(story())
 
 
+@pytest.mark.parametrize(("members", "after"), [(2, Phase.RUNNING), (1, Phase.FAILED)])
+def test_a_member_whose_lane_another_one_has_taken_over_is_begun_anew(members: int, after: Phase) -> None:
+    overtaken = Outcome(ending=Ending.FAILED, reason="stale_checkpoint", message="somebody else has moved it")
+
+    async def story() -> None:
+        async with shared(Script(lasts=1, ends=overtaken), Script(), members=members) as it:
+            await asyncio.sleep(5)
+
+            assert phase(it) is after
+
+    run(story())
+
+
 def test_a_failure_for_good_drains_the_others_and_fails_the_job() -> None:
     async def story() -> None:
         async with shared(Script(drain_takes=2), Script(lasts=1, ends=REFUSED), Script(drain_takes=2)) as it:
