@@ -10,6 +10,7 @@ import pytest
 
 from mstream.ports.documents import DocumentStore
 from tests.contracts.file_harness import FileSinkHarness, FileSourceHarness
+from tests.contracts.kafka_harness import KAFKA_SINKS
 from tests.contracts.memory_harness import MemorySinkHarness, MemorySourceHarness
 from tests.contracts.middleware_harnesses import BatchScriptHarness, PlainHarness, ScriptHarness
 from tests.contracts.mongodb_harness import MongodbSinkHarness
@@ -57,6 +58,8 @@ def sink_of(kind: str, folder: Path, request: pytest.FixtureRequest, **settings:
     if kind in MONGODB_SINKS:
         database = request.getfixturevalue(MONGODB_DATABASES[kind.removeprefix("mongodb on ")])
         return MongodbSinkHarness(database, **settings)
+    if kind in KAFKA_SINKS:
+        return KAFKA_SINKS[kind](request.getfixturevalue("kafka_topics"), request.getfixturevalue("kafka_server"))
     _, table, _, database = kind.split()
     return SqlSinkHarness(DATABASES[database](folder, request), **TABLES[table], **settings)
 
@@ -67,15 +70,15 @@ def source_harness(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return SOURCES[request.param](tmp_path)
 
 
-@pytest.fixture(params=[*SINKS, *SQL_SINKS, *MONGODB_SINKS])
+@pytest.fixture(params=[*SINKS, *SQL_SINKS, *MONGODB_SINKS, *KAFKA_SINKS])
 def sink_harness(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Each sink that we ship."""
     return sink_of(request.param, tmp_path, request)
 
 
-@pytest.fixture(params=[*SINKS, *SQL_SINKS, *(each for each in MONGODB_SINKS if each != "mongodb on nx")])
+@pytest.fixture(params=[*SINKS, *SQL_SINKS, *(each for each in MONGODB_SINKS if each != "mongodb on nx"), "kafka"])
 def capable_harness(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """The same without nx-27017, which takes most of a minute for 100,000 documents."""
+    """The same without nx-27017, which takes most of a minute for 100,000 documents, and without a small topic."""
     return sink_of(request.param, tmp_path, request)
 
 

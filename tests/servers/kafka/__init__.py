@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import base64
 import secrets
+import time
 import uuid
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.servers.maven import ADVICE, SMALL_JAVA, copy_jars, is_installed, prepared, program
@@ -32,6 +34,9 @@ _ALONE = {
     "share.coordinator.state.topic.num.partitions": 4,
     "group.initial.rebalance.delay.ms": 0,
     "group.min.session.timeout.ms": 1000,
+    # A broker that comes back after a crash waits until its old session has ended.
+    "broker.session.timeout.ms": 3000,
+    "broker.heartbeat.interval.ms": 500,
     "num.network.threads": 2,
     "num.io.threads": 2,
     "log.cleaner.dedupe.buffer.size": 8 << 20,
@@ -84,8 +89,19 @@ class KafkaServer(ServerProcess):
 
     def create_topic(self, name: str, partitions: int = 1, **settings: str) -> None:
         """A topic, once it is there."""
-        (made,) = self.admin().create_topics([NewTopic(name, partitions, 1, config=settings)]).values()
-        made.result(30)
+        give_up = time.monotonic() + 30
+        while True:
+            (made,) = self.admin().create_topics([NewTopic(name, partitions, 1, config=settings)]).values()
+            try:
+                made.result(30)
+            except KafkaException as error:
+                # The first question after a restart may meet what is left of an old connection.
+                if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                    return
+                if error.args[0].code() != KafkaError._TRANSPORT or time.monotonic() > give_up:
+                    raise
+                continue
+            return
 
     def _java(self) -> list[str]:
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"

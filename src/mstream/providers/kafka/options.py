@@ -165,3 +165,14 @@ def hidden_values(options: Mapping[str, Any], public: frozenset[str]) -> frozens
         for key, value in options.items()
         if key not in public and isinstance(value, str) and len(value) >= _SHORTEST_SECRET and not value.isdigit()
     )
+
+
+def as_text(value: Any) -> Any:
+    """A number or boolean as the client takes it; everything else as it is."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value)
+        case _:
+            return value

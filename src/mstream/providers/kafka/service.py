@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Any, Final, Protocol, TypeVar
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 
-from mstream.errors import ServiceError
+from mstream.errors import MstreamError, ServiceError
 from mstream.observability.logs import get_logger
 
 from .config import KafkaConfig
@@ -81,7 +82,7 @@ class KafkaService:
         """Ours for an error of the client; `what` says where, behind the service's name."""
         return service_error(error, self.named(what), self.hidden)
 
-    def record_error(self, error: BaseException | KafkaError, what: str = "") -> Exception:
+    def record_error(self, error: BaseException | KafkaError, what: str = "") -> MstreamError:
         """The same for an error of one record."""
         return kafka_error(error, self.named(what), self.hidden)
 
@@ -97,9 +98,15 @@ class KafkaService:
         return self._admin
 
     def _heard(self, listener: Listener | None) -> Listener:
+        counts: Counter[str] = Counter()
+
         def heard(error: KafkaError) -> None:
-            tell = log.debug if fault_of(error) is Fault.CLOSED else log.warning
-            tell("kafka_client_error", service=self.config.name, error=told(error, self.hidden))
+            text = told(error, self.hidden)
+            counts[text] += 1
+            # In an outage it comes twice a second: the first, second, fourth, … is said aloud.
+            is_loud = counts[text].bit_count() == 1 and fault_of(error) is not Fault.CLOSED
+            tell = log.warning if is_loud else log.debug
+            tell("kafka_client_error", service=self.config.name, error=text, count=counts[text])
             if listener is not None:
                 listener(error)
 

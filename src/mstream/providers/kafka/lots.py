@@ -1,0 +1,48 @@
+"""The messages of one batch at a producer, counted down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from .records import Messages
+
+
+class Lot:
+    """The messages of one batch at a producer."""
+
+    __slots__ = ("began", "done", "failed", "left", "messages", "on_failure", "refused", "unsent")
+
+    def __init__(self, messages: Messages, on_failure: Callable[[KafkaError, str | None], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self.on_failure = on_failure
+        self.messages = messages
+        self.began = loop.time()
+        #: Done once every message has been reported.
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.left = len(messages.values) - len(messages.refused)
+        #: What was reported with an error.
+        self.failed: list[tuple[KafkaError, Message]] = []
+        #: Indexes that the client has refused by itself.
+        self.refused: dict[int, KafkaException | TypeError | ValueError] = {}
+        #: Indexes that never reached the client.
+        self.unsent: list[int] = []
+        if not self.left:
+            self.done.set_result(None)
+
+    def report(self, error: KafkaError | None, message: Message) -> None:
+        """What the client says of one message; called in a poll."""
+        if error is not None:
+            self.failed.append((error, message))
+            self.on_failure(error, message.topic())
+        self.left -= 1
+        if not self.left and not self.done.done():
+            self.done.set_result(None)
+
+    def skip(self, count: int) -> None:
+        """So many are not reported."""
+        self.left -= count
+        if not self.left and not self.done.done():
+            self.done.set_result(None)

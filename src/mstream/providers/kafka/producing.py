@@ -1,0 +1,291 @@
+"""Batches at a producer: begun in order, counted down by one callback each, failed together so that none is overtaken.
+
+The producer is idempotent and gapless, and never gives up a message by itself: what cannot be delivered in time is
+taken back with everything behind it, and a new producer begins after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from mstream.errors import MstreamError, ServiceError, Unreachable
+
+from .faults import HOPELESS, OF_A_RECORD, Fault, fault_of
+from .lots import Lot
+from .options import Client
+from .records import Messages, Row
+from .service import KafkaService
+from .topics import Topics
+
+#: Seconds between two looks at what the producer reports: while something is under way, and else.
+_BUSY: Final = 0.002
+_IDLE: Final = 1.0
+#: Seconds after which a message that nobody has acknowledged is taken back, unless `delivery.timeout.ms` says so.
+_PATIENCE: Final = 120.0
+#: Seconds that the reports of messages may take that are taken back.
+_LAST_REPORTS: Final = 10.0
+#: Turns of the loop after the end of a write that has failed in which another may come that was begun before.
+_SETTLING: Final = 3
+#: Bytes of messages that a producer gathers into one request for a partition.
+_REQUEST: Final = 1_000_000
+#: Of one message where no topic says otherwise, as librdkafka has it, and the most that it can.
+_MESSAGE: Final = 1_000_000
+_LARGEST_MESSAGE: Final = 1_000_000_000
+
+
+class Producing:
+    """One producer after the other, and the lots at it. Everything happens on the loop."""
+
+    def __init__(self, service: KafkaService, settings: Mapping[str, str], topics: Topics, what: str) -> None:
+        self._service = service
+        self._settings = settings
+        self._topics = topics
+        self._what = what
+        self._loop = asyncio.get_running_loop()
+        self._producer: Producer | None = None
+        self._lots: dict[Lot, None] = {}
+        #: Why nothing more is given to this producer, and since when.
+        self._spoilt: MstreamError | None = None
+        self._spoilt_at = 0.0
+        self._is_purged = False
+        self._heard: KafkaError | None = None
+        self._has_delivered = False
+        #: The producer that there is must not be used any more.
+        self._is_stale = False
+        #: Who has been told to come again, and turns of the loop in which others may have begun before they knew.
+        self._given_back: set[asyncio.Task[Any]] = set()
+        self._settling = 0
+        #: Bytes of a message and of a request of the producer that there is.
+        self._sizes = (0, 0)
+        self._turn = asyncio.Lock()
+        self._begun = asyncio.Event()
+        #: Writes that have been begun and not yet ended.
+        self._inside = 0
+
+    async def send(self, messages: Messages) -> tuple[Lot, MstreamError | None]:
+        """All of it, in the order of the calls; the lot once its end is known, and why it was taken back, if it was.
+
+        Raises what keeps all of them from being sent.
+        """
+        self._enter()
+        self._inside += 1
+        lot: Lot | None = None
+        try:
+            async with self._turn:
+                if self._spoilt is not None:
+                    raise self._spoilt
+                await self._ready(messages)
+                lot = Lot(messages, self._failed)
+                self._lots[lot] = None
+                self._begun.set()
+                await self._begin(lot)
+            await lot.done
+            self._has_delivered = self._has_delivered or len(lot.failed) < len(messages.values)
+            return lot, self._spoilt
+        except MstreamError as error:
+            # Those that wait for their turn must not be first.
+            self._spoil(error)
+            raise
+        finally:
+            self._lots.pop(lot, None)  # type: ignore[arg-type]  # None is in no dictionary of lots
+            self._leave()
+
+    def _enter(self) -> None:
+        """After a failure everything that was under way is given back; what came first must come again first."""
+        if self._spoilt is None:
+            return
+        if self._inside or (self._settling and asyncio.current_task() not in self._given_back):
+            raise self._spoilt
+        self._spoilt, self._heard, self._is_stale = None, None, True
+        self._given_back.clear()
+
+    def _leave(self) -> None:
+        self._inside -= 1
+        if self._spoilt is not None:
+            task = asyncio.current_task()
+            self._given_back |= {task} if task is not None else set()
+            self._settling = _SETTLING
+            self._loop.call_soon(self._settle)
+
+    def _settle(self) -> None:
+        self._settling -= 1
+        if self._settling > 0:
+            self._loop.call_soon(self._settle)
+
+    # ----------------------------------------------------------------------------------------------------------- begin
+    async def _ready(self, messages: Messages) -> None:
+        """A producer that takes these messages."""
+        await self._topics.know(messages.names())
+        sizes = self._fitting()
+        if self._producer is not None and not self._is_stale and sizes == self._sizes:
+            return
+        for each in list(self._lots):
+            await asyncio.wait({each.done})
+        if self._spoilt is not None:
+            raise self._spoilt
+        await self._let_go()
+        self._make(sizes)
+
+    async def _begin(self, lot: Lot) -> None:
+        rows = lot.messages.rows()
+        row = self._produce(rows, lot)
+        while row is not None:
+            await self._room()
+            if self._spoilt is not None:
+                unsent = [row[0], *(each[0] for each in rows)]
+                lot.unsent += unsent
+                lot.skip(len(unsent))
+                return
+            row = self._produce(chain((row,), rows), lot)
+        self._poll()
+
+    def _produce(self, rows: Iterator[Row], lot: Lot) -> Row | None:
+        """The row before which the producer's queue is full; None: all of them are in it."""
+        assert self._producer is not None  # noqa: S101 - made before
+        produce, report = self._producer.produce, lot.report
+        for row in rows:
+            index, topic, value, key, time, headers = row
+            try:
+                produce(topic, value, key, -1, report, None, time, headers)  # type: ignore[arg-type]  # dict is invariant
+            except BufferError:
+                return row
+            except KafkaException as error:
+                if fault_of(error) not in OF_A_RECORD:
+                    self._failed(error.args[0], topic)
+                    lot.unsent.append(index)
+                else:
+                    lot.refused[index] = error
+                lot.skip(1)
+            except (TypeError, ValueError) as error:
+                lot.refused[index] = error
+                lot.skip(1)
+        return None
+
+    async def _room(self) -> None:
+        """Returns once the producer has sent half of what it holds, or is spoilt."""
+        assert self._producer is not None  # noqa: S101 - made before
+        most = len(self._producer) // 2
+        while len(self._producer) > most and self._spoilt is None:
+            await asyncio.sleep(_BUSY)
+            self._poll()
+
+    # --------------------------------------------------------------------------------------------------------- reports
+    async def serve(self) -> None:
+        """Takes what the producer reports; runs beside the writes."""
+        while True:
+            if self._lots:
+                await asyncio.sleep(_BUSY)
+            else:
+                self._begun.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_IDLE):
+                        await self._begun.wait()
+            self._poll()
+
+    def _poll(self) -> None:
+        if self._producer is None:
+            return
+        self._producer.poll(0)
+        now = self._loop.time()
+        oldest = next(iter(self._lots), None)
+        if oldest is None:
+            return
+        patience = self._patience()
+        if self._spoilt is None and patience and now - oldest.began > patience:
+            self._spoil(self._late(patience))
+        if self._spoilt is not None and not self._is_purged:
+            self._is_purged = True
+            self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+        if self._is_purged and now - self._spoilt_at > _LAST_REPORTS:
+            for each in self._lots:
+                if not each.done.done() and self._spoilt is not None:
+                    each.done.set_exception(self._spoilt)
+
+    def _failed(self, error: KafkaError, topic: str | None) -> None:
+        """A message was not delivered: what is at the producer behind it must not be, either."""
+        fault = fault_of(error)
+        if fault in OF_A_RECORD or fault is Fault.CLOSED:
+            return
+        if fault is Fault.MISSING and topic is not None:
+            self._spoil(self._topics.missing(topic))
+            return
+        self._spoil(self._ours(error, f"topic {topic!r}"))
+
+    def _on_error(self, error: KafkaError) -> None:
+        """What the client reports of itself."""
+        self._heard = error
+        if error.fatal():
+            self._spoil(self._ours(error, self._what))
+        elif fault_of(error) in HOPELESS and not self._has_delivered:
+            self._spoil(self._service.error(error, self._what))
+
+    def _ours(self, error: KafkaError, what: str) -> ServiceError:
+        """A new producer can do what one that is fenced, or out of step, cannot."""
+        found = self._service.error(error, what)
+        if fault_of(error) in {Fault.AUTHENTICATION, Fault.AUTHORISATION, Fault.TLS, Fault.SETTINGS}:
+            return found
+        return found if found.retryable else Unreachable(str(found))
+
+    def _spoil(self, error: MstreamError) -> None:
+        if self._spoilt is None:
+            self._spoilt, self._is_purged = error, False
+            self._spoilt_at = self._loop.time()
+
+    def _late(self, patience: float) -> MstreamError:
+        text = (
+            f"{self._service.named(self._what)}: no acknowledgement within {patience:g} seconds (delivery.timeout.ms)"
+        )
+        if self._heard is None:
+            return Unreachable(text)
+        found = self._service.error(self._heard)
+        kind = type(found) if fault_of(self._heard) in HOPELESS else Unreachable
+        return kind(f"{text}; the last that was heard: {found}")
+
+    def _patience(self) -> float:
+        """0: for ever."""
+        given = self._settings.get("message.timeout.ms")
+        return _PATIENCE if given is None else int(given) / 1000
+
+    # -------------------------------------------------------------------------------------------------------- producers
+    def _fitting(self) -> tuple[int, int]:
+        """Bytes of a message and of a request that the topics take."""
+        limits = [each for each in self._topics.limits.values() if each is not None]
+        message = min(max(limits, default=_MESSAGE), _LARGEST_MESSAGE)
+        return message, min(_REQUEST, *limits, message)
+
+    def _make(self, sizes: tuple[int, int]) -> None:
+        message, request = sizes
+        own = {"enable.idempotence": "true", "message.max.bytes": str(message), "batch.size": str(request)}
+        if self._settings.get("acks", "all") not in {"all", "-1"}:
+            own["enable.idempotence"] = "false"
+        own |= self._settings
+        if own["enable.idempotence"] == "true":
+            own["enable.gapless.guarantee"] = "true"
+        else:
+            own.setdefault("max.in.flight.requests.per.connection", "1")
+        own["message.timeout.ms"] = "0"
+        try:
+            self._producer = Producer({**self._service.options(Client.PRODUCER, self._on_error), **own})
+        except KafkaException as error:
+            raise self._service.error(error, self._what) from None
+        self._sizes, self._is_stale = sizes, False
+
+    async def _let_go(self) -> None:
+        """Ends a producer, in a thread: its threads are waited for."""
+        holder: list[Any] = [self._producer]
+        self._producer = None
+        if holder[0] is not None:
+            await asyncio.to_thread(holder.clear)
+
+    async def close(self) -> None:
+        """Takes back what is still under way."""
+        if self._producer is not None and self._lots:
+            self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+            self._producer.poll(0)
+        await self._let_go()

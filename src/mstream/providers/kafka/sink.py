@@ -1,0 +1,80 @@
+"""Batches as messages of topics, several on their way at once, each key in order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mstream.domain.batch import Batch, Form
+from mstream.domain.connector import SinkRef
+from mstream.errors import MstreamError, RecordRefused
+from mstream.foundation.concurrency import background, shielded
+from mstream.ports.roles import Failure
+
+from .lots import Lot
+from .options import Client, client_options
+from .outcomes import outcome_of, topic_of, with_followers
+from .producing import Producing
+from .records import MessageMaker
+from .service import KafkaService
+from .topics import Topics
+from .writing import KafkaSinkOptions
+
+
+class KafkaSink:
+    """One topic, or one by record; what `write` has returned for is acknowledged by the cluster."""
+
+    accepts: Form = Form.PAYLOADS
+    overlap: int = 16
+
+    def __init__(self, service: KafkaService, maker: MessageMaker, producing: Producing, topics: Topics) -> None:
+        self._service = service
+        self._maker = maker
+        self._producing = producing
+        self._topics = topics
+
+    async def write(self, batch: Batch) -> Sequence[Failure]:
+        """Returns once every message was acknowledged, or is a failure."""
+        if not len(batch):
+            return ()
+        lot, taken_back = await self._producing.send(self._maker.messages(batch))
+        if not (lot.failed or lot.refused or lot.unsent or lot.messages.refused):
+            return ()
+        return self._failures(batch, lot, taken_back)
+
+    def _failures(self, batch: Batch, lot: Lot, taken_back: MstreamError | None) -> Sequence[Failure]:
+        if taken_back is not None and not taken_back.retryable:
+            raise taken_back
+        found = outcome_of(lot.messages, lot.failed, self._topics.limits, self._error)
+        refused = {**found.refused, **lot.messages.refused}
+        for index, error in lot.refused.items():
+            refused[index] = self._error(error, topic_of(lot.messages, index))
+        again = {index: taken_back or error for index, error in found.again.items()}
+        if taken_back is not None:
+            again |= dict.fromkeys(lot.unsent, taken_back)
+        failures = with_followers(batch, lot.messages.keys, again, refused)
+        if failures and len(failures) == len(batch):
+            raise failures[0].error
+        refusals = [Failure(index=index, error=error) for index, error in refused.items()]
+        return sorted([*failures, *refusals], key=lambda each: each.index)
+
+    def _error(self, error: Any, topic: str) -> MstreamError:
+        if isinstance(error, TypeError | ValueError):
+            return RecordRefused(f"{self._service.named(f'topic {topic!r}')}: the client cannot write its headers")
+        return self._service.record_error(error, f"topic {topic!r}")
+
+
+@asynccontextmanager
+async def open_sink(live: KafkaService, ref: SinkRef, options: KafkaSinkOptions) -> AsyncIterator[KafkaSink]:
+    """A sink with a producer of its own; nothing is spoken to the cluster yet."""
+    what = f"topic {ref.resource!r}"
+    settings = client_options({**live.config.client_settings, **options.client_settings}, Client.PRODUCER)
+    topics = Topics(live, options.create_topics)
+    producing = Producing(live, settings, topics, what)
+    maker = MessageMaker(ref.resource, options, live.named(what))
+    try:
+        async with background(producing.serve()):
+            yield KafkaSink(live, maker, producing, topics)
+    finally:
+        await shielded(producing.close())
