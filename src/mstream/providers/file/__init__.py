@@ -1,4 +1,4 @@
-"""PROVIDER: JSON Lines and text files; followed as sources, appended to as sinks."""
+"""PROVIDER: JSON Lines and text files, followed as sources; these and BSON, appended to as sinks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mstream.providers.file.folder import Folder
 
 _LINES = frozenset({Encoding.JSON, Encoding.TEXT})
+_WRITTEN = _LINES | {Encoding.BSON}
 
 
 @asynccontextmanager
@@ -66,8 +67,9 @@ def _source_problems(ref: SourceRef, options: FileSourceOptions) -> Sequence[tup
 
 def _sink_problems(ref: SinkRef, options: FileSinkOptions) -> Sequence[tuple[str, str]]:
     found = [*_place_problems(ref.resource)]
-    if ref.output_encoding not in _LINES:
-        found.append(("output_encoding", f"a file holds lines of json or text, not {ref.output_encoding.value}"))
+    if ref.output_encoding not in _WRITTEN:
+        what = f"a file holds lines of json or text, or documents of bson, not {ref.output_encoding.value}"
+        found.append(("output_encoding", what))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from mstream.errors import ServiceError, StorageFull, Unreachable
@@ -23,11 +24,21 @@ class AppendedFile:
     Raises Unreachable when somebody else writes it, StorageFull when there is no room.
     """
 
-    def __init__(self, folder: Folder, resource: str, *, rotate_bytes: int | None, is_synced: bool) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        resource: str,
+        *,
+        rotate_bytes: int | None,
+        is_synced: bool,
+        whole: Callable[[int], int] | None = None,
+    ) -> None:
+        """`whole`: up to where an open file is; ValueError when it is of another kind. None: it has lines."""
         self._folder = folder
         self._resource = resource
         self._rotate_bytes = rotate_bytes
         self._is_synced = is_synced
+        self._whole = whole or _whole_lines
         self._path = folder.locate(resource)
         self._descriptor = -1
         #: Length up to which every batch is whole; what lies beyond was not finished.
@@ -36,7 +47,7 @@ class AppendedFile:
         self._broken: ServiceError | None = None
 
     def open(self) -> None:
-        """Make the file if it is missing; cut off half a line that a crash has left."""
+        """Make the file if it is missing; cut off half a record that a crash has left."""
         with self._folder.translating(self._resource):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = self._locked()
@@ -171,14 +182,13 @@ class AppendedFile:
         return max(numbered, default=None)
 
     def _whole_length(self) -> int:
-        end = os.fstat(self._descriptor).st_size
-        while end:
-            start = max(0, end - _BLOCK)
-            found = os.pread(self._descriptor, end - start, start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
-            end = start
-        return 0
+        try:
+            return self._whole(self._descriptor)
+        except ValueError as error:
+            raise ServiceError(
+                f"service {self._folder.name!r}: file {self._resource!r} cannot be written on ({error});"
+                " name another one, or put it aside"
+            ) from None
 
     def _sync_folder(self) -> None:
         if not self._is_synced:
@@ -188,3 +198,14 @@ class AppendedFile:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _whole_lines(descriptor: int) -> int:
+    end = os.fstat(descriptor).st_size
+    while end:
+        start = max(0, end - _BLOCK)
+        found = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0

@@ -1,4 +1,4 @@
-"""Payloads to lines: which can be one, and which are refused."""
+"""Payloads to lines, or BSON documents one behind the other: which can be one, and which are refused."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from mstream.domain.batch import Batch, Encoding
 from mstream.domain.lines import Lines
 from mstream.errors import RecordRefused
 from mstream.ports.roles import Failure
+from mstream.providers.file.documents import are_documents, is_document
 
+_NO_PAYLOAD = 'a record without a payload cannot be written; set on_delete = "ignore" to leave such out'
+_NO_DOCUMENT = "a record that is no BSON document would make the rest of the file unreadable"
 #: As a number it is found several times as fast as as a text.
 _LINE_END = ord("\n")
 
 
 def framed(batch: Batch, *, refuse_deletes: bool) -> tuple[bytes, Sequence[Failure]]:
-    """All lines of a batch in one piece, and the records that cannot be a line."""
+    """A batch in one piece, and the records that cannot be a part of it."""
     payloads = batch.payloads or ()
     if not payloads:
         return b"", ()
+    if batch.encoding is Encoding.BSON:
+        return _documents(payloads, refuse_deletes=refuse_deletes)
     if isinstance(payloads, Lines):
         return payloads.together, ()
     try:
@@ -31,6 +36,18 @@ def framed(batch: Batch, *, refuse_deletes: bool) -> tuple[bytes, Sequence[Failu
     if has_several or (batch.encoding is Encoding.JSON and b"" in payloads):
         return _one_by_one(batch, refuse_deletes=refuse_deletes)
     return data, ()
+
+
+def _documents(payloads: Sequence[bytes | None], *, refuse_deletes: bool) -> tuple[bytes, Sequence[Failure]]:
+    if are_documents(payloads):  # type: ignore[arg-type]  # with None among them they are not
+        return b"".join(payloads), ()  # type: ignore[arg-type]  # the same
+    whole = [each for each in payloads if each is not None and is_document(each)]
+    failures = [
+        Failure(index=index, error=RecordRefused(_NO_PAYLOAD if each is None else _NO_DOCUMENT))
+        for index, each in enumerate(payloads)
+        if (refuse_deletes if each is None else not is_document(each))
+    ]
+    return b"".join(whole), failures
 
 
 def _one_by_one(batch: Batch, *, refuse_deletes: bool) -> tuple[bytes, Sequence[Failure]]:
@@ -48,7 +65,7 @@ def _one_by_one(batch: Batch, *, refuse_deletes: bool) -> tuple[bytes, Sequence[
 
 def _line(payload: bytes | None, encoding: Encoding) -> bytes:
     if payload is None:
-        raise RecordRefused('a record without a payload cannot be a line; set on_delete = "ignore" to leave such out')
+        raise RecordRefused(_NO_PAYLOAD)
     if encoding is not Encoding.JSON:
         if b"\n" in payload:
             raise RecordRefused(f"a record of {encoding.value} that has several lines cannot be one line of a file")

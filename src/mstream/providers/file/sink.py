@@ -1,4 +1,4 @@
-"""Batches as lines at the end of a file."""
+"""Batches as lines, or as BSON documents, at the end of a file."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Literal, TypeVar
 
-from mstream.domain.batch import Batch, Form
+from mstream.domain.batch import Batch, Encoding, Form
 from mstream.domain.connector import SinkRef
 from mstream.foundation.concurrency import shielded
 from mstream.ports.roles import Failure
 from mstream.providers.file.appending import AppendedFile
 from mstream.providers.file.config import FileSinkOptions
+from mstream.providers.file.documents import whole_length
 from mstream.providers.file.folder import Folder
 from mstream.providers.file.framing import framed
 
@@ -34,7 +35,7 @@ class FileSink:
         self._is_unsafe = False
 
     async def write(self, batch: Batch) -> Sequence[Failure]:
-        """Refuses what cannot be one line; raises StorageFull, and then nothing of the batch is in the file."""
+        """Refuses what cannot be a part of the file; raises StorageFull, and then nothing of the batch is in it."""
         return await self._in_thread(lambda: self._append(batch))
 
     async def flush(self) -> None:
@@ -66,7 +67,8 @@ async def file_sink(folder: Folder, ref: SinkRef, options: FileSinkOptions) -> A
     executor = ThreadPoolExecutor(1, thread_name_prefix="file-sink")
     is_synced = options.fsync != "never"
     try:
-        file = AppendedFile(folder, ref.resource, rotate_bytes=options.rotate_bytes, is_synced=is_synced)
+        whole = whole_length if ref.output_encoding is Encoding.BSON else None
+        file = AppendedFile(folder, ref.resource, rotate_bytes=options.rotate_bytes, is_synced=is_synced, whole=whole)
         try:
             await loop.run_in_executor(executor, file.open)
             yield FileSink(file, executor, options)

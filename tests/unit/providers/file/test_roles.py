@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
 
 from mstream.domain.batch import Batch, Encoding
 from mstream.domain.checkpoint import Lane, Position, merged
 from mstream.domain.connector import SinkRef, SourceRef
-from mstream.errors import AccessDenied, ResourceMissing
+from mstream.errors import AccessDenied, ResourceMissing, ServiceError
 from mstream.ports.provider import role_options
 from mstream.ports.roles import Finite, Limit, Resume, Sink, Source
 from mstream.providers.file import PROVIDER
@@ -166,7 +167,34 @@ async def test_no_thread_is_left_behind(tmp_path: Path) -> None:
     assert set(threading.enumerate()) <= before
 
 
-def test_only_lines_can_be_written() -> None:
+async def test_documents_stand_one_behind_the_other_and_half_a_one_is_cut_off(tmp_path: Path) -> None:
+    documents = [bson.encode({"_id": each, "none": None, "text": "a\nb"}) for each in range(4)]
+    broken = [b"", b"no document", documents[0][:-1], None]
+
+    async with opened_sink(tmp_path, "out.bson", output_encoding=Encoding.BSON) as sink:
+        payloads = [documents[0], *broken, documents[1]]
+        failures = await sink.write(Batch(payloads=payloads, encoding=Encoding.BSON))
+    with (tmp_path / "out.bson").open("ab") as file:
+        file.write(documents[2][:-3])
+    async with opened_sink(tmp_path, "out.bson", output_encoding=Encoding.BSON) as sink:
+        await sink.write(Batch(payloads=documents[2:], encoding=Encoding.BSON))
+
+    assert [each.index for each in failures] == [1, 2, 3, 4]
+    assert (tmp_path / "out.bson").read_bytes() == b"".join(documents)
+
+
+@pytest.mark.parametrize("before", [b'{"a":1}\n', b"\x04\0\0\0", b"\xff" * 9])
+async def test_a_file_of_something_else_is_left_alone(tmp_path: Path, before: bytes) -> None:
+    (tmp_path / "out").write_bytes(before)
+
+    with pytest.raises(ServiceError, match="no BSON document at byte 0"):
+        async with opened_sink(tmp_path, "out", output_encoding=Encoding.BSON):
+            pass
+
+    assert (tmp_path / "out").read_bytes() == before
+
+
+def test_lines_and_documents_can_be_written() -> None:
     assert PROVIDER.sink is not None
     options = PROVIDER.sink.options()
     problems = {
@@ -176,7 +204,7 @@ def test_only_lines_can_be_written() -> None:
         for encoding in Encoding
     }
 
-    assert {encoding for encoding, found in problems.items() if found} == {Encoding.BSON, Encoding.AVRO}
+    assert {encoding for encoding, found in problems.items() if found} == {Encoding.AVRO}
 
 
 def test_a_position_belongs_to_folder_and_resource() -> None:
