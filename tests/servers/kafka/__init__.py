@@ -13,13 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from tests.servers.maven import ADVICE, SMALL_JAVA, copy_jars, is_installed, prepared, program
 from tests.servers.process import ServerProcess, free_port
 
 __all__ = ["ADVICE", "KafkaServer", "KafkaTopics", "is_installed"]
 
+USER, PASSWORD = "clerk", "clerks-password"
 _POM = Path(__file__).parent / "pom.xml"
 #: One broker has no others to replicate to, and small coordinators start sooner.
 _ALONE = {
@@ -41,6 +50,13 @@ _ALONE = {
     "num.io.threads": 2,
     "log.cleaner.dedupe.buffer.size": 8 << 20,
     "auto.create.topics.enable": "false",
+    # A user who must say who it is, and for whom rules hold.
+    "sasl.enabled.mechanisms": "PLAIN",
+    "listener.name.sasl.plain.sasl.jaas.config": (
+        f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
+    ),
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS",
 }
 
 
@@ -53,15 +69,19 @@ class KafkaServer(ServerProcess):
         super().__init__("kafka")
         self._home = prepared("kafka", [_POM], lambda target: copy_jars(_POM, target / "lib"))
         self._admin: AdminClient | None = None
+        self._sasl_port = free_port()
         properties = {
             "process.roles": "broker,controller",
             "node.id": 1,
             "log.dirs": self.folder / "data",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAIN",
-            "listener.security.protocol.map": "PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "listeners": f"PLAIN://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{(controller := free_port())}",
-            "advertised.listeners": f"PLAIN://127.0.0.1:{self.port}",
+            "listener.security.protocol.map": "PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": (
+                f"PLAIN://127.0.0.1:{self.port},SASL://127.0.0.1:{self._sasl_port},"
+                f"CONTROLLER://127.0.0.1:{(controller := free_port())}"
+            ),
+            "advertised.listeners": f"PLAIN://127.0.0.1:{self.port},SASL://127.0.0.1:{self._sasl_port}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             **_ALONE,
         }
@@ -73,6 +93,34 @@ class KafkaServer(ServerProcess):
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def sasl(self) -> dict[str, str]:
+        """How a user is known that may do nothing but what it is allowed; everybody else may do everything."""
+        return {
+            "bootstrap.servers": f"127.0.0.1:{self._sasl_port}",
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": USER,
+            "sasl.password": PASSWORD,
+        }
+
+    def allow(self, topic: str, *operations: AclOperation) -> None:
+        """The user may do this with the topic."""
+        rules = [
+            AclBinding(
+                ResourceType.TOPIC,
+                topic,
+                ResourcePatternType.LITERAL,
+                f"User:{USER}",
+                "*",
+                each,
+                AclPermissionType.ALLOW,
+            )
+            for each in operations
+        ]
+        for each in self.admin().create_acls(rules).values():
+            each.result(30)
 
     def command(self) -> list[str]:
         return [*self._java(), "kafka.Kafka", str(self._properties)]
