@@ -31,6 +31,7 @@ from mstream.ports.provider import Catalog
 from mstream.providers import CATALOG
 from mstream.providers.memory.config import MemoryConfig
 from mstream.providers.memory.documents import MemoryDocuments
+from mstream.runtimes.base import Runtime
 from mstream.stores.checkpoints import CheckpointStore
 from mstream.stores.jobs import JobStore
 from tests.virtual import VirtualClock
@@ -239,8 +240,9 @@ async def plane(
     catalog: Catalog = CATALOG,
     clock: Clock | None = None,
     chronicle: Chronicle | None = None,
+    on: Runtime | None = None,
 ) -> AsyncIterator[Plane]:
-    """Jobs that were told to start; drained at the end."""
+    """Jobs that were told to start; drained at the end. `on`: where they really run."""
     clock = clock or VirtualClock()
     found = [MemoryConfig(provider="memory", name="a"), MemoryConfig(provider="memory", name="b")]
     file = ConfigFile.model_validate(
@@ -260,7 +262,7 @@ async def plane(
             system=file.system,
             service=file.service,
             catalog=catalog,
-            runtime=runtime,
+            runtime=on or runtime,
             stores=Stores(checkpoints=places),
             clock=clock,
             random=Random(1),
