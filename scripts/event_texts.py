@@ -80,6 +80,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "services_not_kept": "There is no store for services: what the API defines ends with the program.",
     "signal_received": "A signal came.",
     "signal_received_again": "A second signal came.",
+    "snapshot_abandoned": "What was asked for beside a stream cannot be read; the stream goes on without it.",
     "snapshot_finished": "A source has read all documents that were there; what happened meanwhile follows.",
     "snapshot_ordered": "Somebody has asked for a snapshot beside the stream, or taken that back.",
     "snapshot_progress": "How many documents a source has read so far, and about how many there are.",

@@ -101,8 +101,9 @@ class Replay:
             return default_answer(command)
         found = sorted(self.documents.get(name, ()), key=lambda each: _rank(each["_id"]))
         if "find" in command:
-            tests = command["filter"].get("$expr", {"$and": []})
-            found = [each for each in found if _is_within(each["_id"], tests)]
+            found = [each for each in found if _is_found(each, command["filter"])]
+            if "projection" in command:
+                found = [{"_id": each["_id"]} for each in found]
         cursor = _CURSOR + 1 + len(self._found)
         self._found[cursor] = (f"d.{name}", found[: command.get("limit")])
         return self._read(cursor, "firstBatch")
@@ -126,6 +127,23 @@ class Replay:
 def _rank(value: Any) -> tuple[int, Any]:
     kind = next(number for number, each in enumerate(_ORDER) if isinstance(value, each))
     return kind, 0 if value is None else value
+
+
+def _is_found(document: dict[str, Any], query: dict[str, Any]) -> bool:
+    """Whether all of the query holds: of expressions, of lists of `_id`s, and of values."""
+    for name, wanted in query.items():
+        match name, wanted:
+            case "$and", _:
+                holds = all(_is_found(document, each) for each in wanted)
+            case "$expr", _:
+                holds = _is_within(document["_id"], wanted)
+            case _, {"$in": values}:
+                holds = document.get(name) in values
+            case _:
+                holds = document.get(name) == wanted
+        if not holds:
+            return False
+    return True
 
 
 def _is_within(value: Any, test: dict[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Final
 
-from bson import CodecOptions
+from bson import CodecOptions, Timestamp
 from bson.raw_bson import RawBSONDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
@@ -28,6 +28,8 @@ class ServerCursor:
             self._session = database.client.start_session(causal_consistency=False)
         self._id = 0
         self._collection = ""
+        #: The newest time of the cluster that an answer has told.
+        self.time: Timestamp | None = None
 
     @property
     def is_open(self) -> bool:
@@ -53,7 +55,9 @@ class ServerCursor:
 
     async def ask(self, command: dict[str, Any]) -> Any:
         """Any command, in the same session."""
-        return await self._database.command(command, codec_options=RAW, session=self._session)
+        reply = await self._database.command(command, codec_options=RAW, session=self._session)
+        self.time = reply.get("operationTime", self.time)
+        return reply
 
     def forget(self) -> None:
         """The server has closed it, or what it has is of no use."""

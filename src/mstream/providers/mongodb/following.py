@@ -111,6 +111,8 @@ class ChangeStream:
         self.opened_at: Timestamp | None = None
         #: The token that was told last.
         self.told = place.token
+        #: Where it began, as long as no token was told.
+        self._began = place
 
     @property
     def is_open(self) -> bool:
@@ -122,13 +124,24 @@ class ChangeStream:
         """Whether its records are whole events."""
         return self._options.envelope
 
+    @property
+    def stands_at(self) -> Place:
+        """Behind everything that was handed out."""
+        return self._began if self.told is None else Place(self.told)
+
+    @property
+    def time(self) -> Timestamp | None:
+        """Not before anything that its answers have told, nor what they were made of."""
+        return self._cursor.time
+
     async def opened(self) -> Fetched:
         """Open the stream at its place: what happens from now on is in it."""
         self._fragments.clear()
         reply = await self._open(self.place)
         if not self.place.is_known:
             # where the server gives no token yet, what came after this moment is found by its time
-            self.place = Place(time=self.opened_at)
+            self.place = self._began = Place(time=self.opened_at)
+            self.told = None
         return self._taken(reply["cursor"], "firstBatch")
 
     async def touched(self, place: Place) -> Place:
@@ -143,15 +156,15 @@ class ChangeStream:
         newest = reply["cursor"].get("postBatchResumeToken")
         return Place(time=self.opened_at) if newest is None else Place(newest.raw)
 
-    async def next(self) -> Fetched:
-        """The next answer; waits a while when there is nothing."""
+    async def next(self, patience_ms: int = PATIENCE_MS) -> Fetched:
+        """The next answer; waits for so long when there is nothing."""
         if not self._cursor.is_open:
             return await self.opened()
-        began = asyncio.get_running_loop().time()
-        found = self._taken(await self._cursor.more(maxTimeMS=PATIENCE_MS), "nextBatch")
-        is_early = asyncio.get_running_loop().time() - began < _PAUSE
+        began, pause = asyncio.get_running_loop().time(), min(_PAUSE, patience_ms / 1000)
+        found = self._taken(await self._cursor.more(maxTimeMS=patience_ms), "nextBatch")
+        is_early = asyncio.get_running_loop().time() - began < pause
         if is_early and found.is_empty:
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(pause)
         return found
 
     async def close(self) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
@@ -12,6 +12,9 @@ from .config import MongodbSourceOptions, Watch
 from .cursors import ServerCursor
 from .ranges import is_of_users, is_wanted
 from .service import MongodbService
+
+#: How long documents that a query finds may be counted, in milliseconds.
+_PATIENCE_MS: Final = 2000
 
 
 async def collections_of(
@@ -37,14 +40,17 @@ async def collections_of(
     return tuple(found)
 
 
-async def counted(live: MongodbService, collections: Sequence[str]) -> int | None:
-    """By what the server notes beside each collection; None where it does not say."""
+async def counted(
+    live: MongodbService, collections: Sequence[str], query: Mapping[str, Any] | None = None
+) -> int | None:
+    """By what the server notes beside each collection; None where it does not say, or would have to search for long."""
     count = 0
+    chosen = {"query": query, "maxTimeMS": _PATIENCE_MS} if query else {}
     for each in collections:
         database, _, name = each.partition(".")
         known: AsyncDatabase[dict[str, Any]] = live.client[database]
         try:
-            count += int((await known.command({"count": name}))["n"])
+            count += int((await known.command({"count": name, **chosen}))["n"])
         except (OperationFailure, KeyError):
             return None
     return count

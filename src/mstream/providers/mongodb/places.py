@@ -66,6 +66,10 @@ class Snapshot:
     about: int | None = None
     #: Starts of snapshots, and of the stream before them, that the oplog did not keep for long enough.
     lost: tuple[Place, ...] = ()
+    #: The stream goes on meanwhile: `start` is where it stands, and moves on with it.
+    is_beside: bool = False
+    #: Which documents are read, as a query in extended JSON; None: all.
+    filter: str | None = None
 
     @property
     def is_done(self) -> bool:
@@ -101,6 +105,8 @@ class Snapshot:
             "read": self.read,
             "about": self.about,
             "lost": [position_of(each) for each in self.lost],
+            "beside": self.is_beside or None,
+            "filter": self.filter,
         }
         return {_SNAPSHOT: {name: each for name, each in found.items() if each not in ([], None)}}
 
@@ -153,6 +159,32 @@ def key_of(text: str) -> bytes:
     return key
 
 
+def query_of(text: str | None) -> dict[str, Any]:
+    """A query in extended JSON; None: of everything. Raises ValueError when it is none."""
+    if not text:
+        return {}
+    try:
+        query = json_util.loads(text)
+    except _UNREADABLE as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(query, dict):
+        message = "no query"
+        raise ValueError(message)  # noqa: TRY004 - what it is was read out of a text
+    return query
+
+
+def exact_value(key: bytes) -> Any:
+    """The `_id` of a document `{"_id": …}`, so that the same bytes are made of it. Raises ValueError otherwise."""
+    try:
+        value = bson.decode(key, _EXACT)["_id"]
+        if bson.encode({"_id": value}, codec_options=_EXACT) == key:
+            return value
+    except _UNREADABLE:
+        pass
+    message = "its bytes cannot be made again"
+    raise ValueError(message)
+
+
 def value_of(text: str) -> Any:
     """The `_id` in a text, so that the same bytes are made of it."""
     return bson.decode(key_of(text), _EXACT)["_id"]
@@ -177,6 +209,8 @@ def _snapshot_of(found: Mapping[str, Any]) -> Snapshot:
         for text in (each.after, each.until):
             if text is not None:
                 key_of(text)
+    chosen = found.get("filter")
+    query_of(chosen)
     return Snapshot(
         start=_place_of(found["stream"]),
         collections=tuple(map(str, found.get("collections", ()))),
@@ -184,4 +218,6 @@ def _snapshot_of(found: Mapping[str, Any]) -> Snapshot:
         read=int(found.get("read", 0)),
         about=found.get("about"),
         lost=tuple(_place_of(each) for each in found.get("lost", ())),
+        is_beside=found.get("beside") is True,
+        filter=chosen,
     )

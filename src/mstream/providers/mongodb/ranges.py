@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import bson
-from bson import Timestamp
+from bson import Regex, Timestamp
 
 from .config import ID, MongodbSourceOptions, Watch, is_pattern
 from .elements import DOCUMENT, document_of, elements, first_field
-from .places import Range, text_of, value_of
+from .places import Range, exact_value, text_of, value_of
 
 #: Documents in an answer, at most.
 BATCH: Final = 1000
@@ -27,16 +27,19 @@ _INTERNAL: Final = frozenset({"admin", "config", "local"})
 NO_EXPRESSIONS: Final = frozenset({None, 2, 9, 168, 238})
 
 
-def reading(part: Range, options: MongodbSourceOptions, time: Timestamp | None) -> dict[str, Any]:
+def reading(
+    part: Range, options: MongodbSourceOptions, time: Timestamp | None, chosen: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The command that reads a range; `time`: what had happened by then must be seen.
 
-    Where the source filters events, the documents become events of their insertion first.
+    Where the source filters events, the documents become events of their insertion first. `chosen`: not all documents
+    of the range, but those that this query finds.
     """
     database, _, name = part.collection.partition(".")
-    concern: dict[str, Any] = {"level": "majority"} if time is None else {"level": "majority", "afterClusterTime": time}
+    query = within(part) if chosen is None else chosen
     if not options.pipeline:
-        command: dict[str, Any] = {"find": name, "filter": within(part), "sort": {ID: 1}, "batchSize": BATCH}
-        return command | {"readConcern": concern}
+        command: dict[str, Any] = {"find": name, "filter": query, "sort": {ID: 1}, "batchSize": BATCH}
+        return command | {"readConcern": _concern(time)}
     shape = {
         ID: {ID: f"${ID}", "copyingData": {"$literal": True}},
         "operationType": {"$literal": "insert"},
@@ -44,8 +47,50 @@ def reading(part: Range, options: MongodbSourceOptions, time: Timestamp | None) 
         "documentKey": {ID: f"${ID}"},
         "fullDocument": "$$ROOT",
     }
-    stages = [{"$match": within(part)}, {"$sort": {ID: 1}}, {"$project": shape}, *options.pipeline]
-    return {"aggregate": name, "pipeline": stages, "cursor": {"batchSize": BATCH}, "readConcern": concern}
+    stages = [{"$match": query}, {"$sort": {ID: 1}}, {"$project": shape}, *options.pipeline]
+    return {"aggregate": name, "pipeline": stages, "cursor": {"batchSize": BATCH}, "readConcern": _concern(time)}
+
+
+def searching(part: Range, query: dict[str, Any], time: Timestamp | None) -> dict[str, Any]:
+    """The command that finds the `_id`s of what a query finds in a range, in order."""
+    command = {"find": part.collection.partition(".")[2], "filter": both(within(part), query)}
+    return command | {"projection": {ID: 1}, "sort": {ID: 1}, "batchSize": BATCH, "readConcern": _concern(time)}
+
+
+def probing(collection: str, query: dict[str, Any]) -> dict[str, Any]:
+    """The command by which a server says what it has against a query; it finds nothing."""
+    return {"find": collection.partition(".")[2], "filter": both({ID: {"$in": []}}, query), "limit": 1}
+
+
+def both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What two queries find."""
+    return {"$and": [one, other]} if one and other else one or other
+
+
+def named(keys: Sequence[bytes]) -> dict[str, Any] | None:
+    """The query for just the documents with these keys `{"_id": …}`; None: one of them cannot stand in it."""
+    try:
+        values = [exact_value(each) for each in keys]
+    except ValueError:
+        return None
+    if any(isinstance(each, Regex) or _is_operator(each) for each in values):
+        return None
+    return {ID: {"$in": values}}
+
+
+def among(there: Sequence[str], database: str, name: str) -> tuple[str, ...]:
+    """The collection of that name, with or without its database's before it; all of them for none."""
+    if not name:
+        return tuple(there)
+    return next(((each,) for each in (name, f"{database}.{name}") if each in there), ())
+
+
+def _is_operator(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(each.startswith("$") for each in value)
+
+
+def _concern(time: Timestamp | None) -> dict[str, Any]:
+    return {"level": "majority"} if time is None else {"level": "majority", "afterClusterTime": time}
 
 
 def within(part: Range) -> dict[str, Any]:

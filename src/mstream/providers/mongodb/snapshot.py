@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, repeat
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from bson import Timestamp
 from bson.raw_bson import RawBSONDocument
@@ -46,11 +46,18 @@ class Mark(NamedTuple):
         return self.before.passed(self.part, text_of(self.key), self.records).position()
 
 
+class Reader(Protocol):
+    """Whoever reads documents."""
+
+    #: Behind everything that was handed out.
+    stand: Snapshot
+
+
 @dataclass(slots=True)
 class Chunk:
     """One answer out of a range, with how much of it was handed out."""
 
-    reader: SnapshotReader
+    reader: Reader
     part: Range
     records: Events
     #: `{"_id": …}` of each record.
@@ -108,14 +115,14 @@ class SnapshotReader:
         self._time = time
         self._has_sessions = has_sessions
         self._parts = [self._reader(each) for each in stand.ranges]
-        self._told_at = asyncio.get_running_loop().time()
+        self._progress = Progress(live.config.name)
 
     async def next(self) -> Chunk | None:
         """Whatever comes first of the ranges that are read at once; None: everything was read.
 
         Not to be called before all of the last answer was handed out.
         """
-        self._tell()
+        self._progress.tell(self.stand)
         while self.stand.collections and len(self._parts) < self._options.snapshot_ranges:
             await self._begin(self.stand.collections[0])
         if not self._parts:
@@ -169,11 +176,20 @@ class SnapshotReader:
         cursor = ServerCursor(database, has_sessions=self._has_sessions)
         return _RangeReader(self, cursor, part, self._options, self._time)
 
-    def _tell(self) -> None:
+
+class Progress:
+    """Says in the log how far a snapshot has come, now and then."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._told_at = asyncio.get_running_loop().time()
+
+    def tell(self, stand: Snapshot) -> None:
+        """If it is time."""
         now = asyncio.get_running_loop().time()
         if now - self._told_at >= _INTERVAL:
             self._told_at = now
-            log.info("snapshot_progress", service=self._live.config.name, count=self.stand.read, about=self.stand.about)
+            log.info("snapshot_progress", service=self._service, count=stand.read, about=stand.about)
 
 
 class _RangeReader:
@@ -222,7 +238,7 @@ class _RangeReader:
             found = (await self._cursor.more(batchSize=BATCH))["nextBatch"]
         else:
             found = (await self._opened())["cursor"]["firstBatch"]
-        chunk = self._chunk(found)
+        chunk = chunk_of(self._reader, self._part, found, self._options, is_last=not self._cursor.is_open)
         if chunk.ids:
             self._part = Range(collection=self._part.collection, after=text_of(chunk.ids[-1]), until=self._part.until)
         return chunk
@@ -239,19 +255,28 @@ class _RangeReader:
             self._part = Range(collection=part.collection)
             return await self._cursor.open(reading(self._part, self._options, self._time))
 
-    def _chunk(self, documents: Sequence[RawBSONDocument]) -> Chunk:
-        database, _, name = self._part.collection.partition(".")
-        headers: Headers = {"operation_type": READ, "database": database, "collection": name}
-        if self._options.pipeline:
-            records = events_of([bytes(each.raw) for each in documents], envelope=self._options.envelope)
-            ids = [id_of(each) for each in records.tokens]
-        else:
-            whole = [bytes(each.raw) for each in documents]
-            ids = [id_of(each) for each in whole]
-            records = Events(keys=list(ids), payloads=list(whole))
-            if self._options.envelope:
-                place = {"db": database, "coll": name}
-                records.payloads = [enveloped(each, key, place) for each, key in zip(whole, ids, strict=True)]
-        records.headers = [headers] * len(ids)
-        records.operations = [Operation.INSERT] * len(ids)
-        return Chunk(self._reader, self._part, records, ids, is_last=not self._cursor.is_open)
+
+def chunk_of(
+    reader: Reader,
+    part: Range,
+    documents: Sequence[RawBSONDocument],
+    options: MongodbSourceOptions,
+    *,
+    is_last: bool,
+) -> Chunk:
+    """Documents of a range, or the events that stand for them, as records."""
+    database, _, name = part.collection.partition(".")
+    headers: Headers = {"operation_type": READ, "database": database, "collection": name}
+    whole = [bytes(each.raw) for each in documents]
+    if options.pipeline:
+        records = events_of(whole, envelope=options.envelope)
+        ids = [id_of(each) for each in records.tokens]
+    else:
+        ids = [id_of(each) for each in whole]
+        records = Events(keys=list(ids), payloads=list(whole))
+        if options.envelope:
+            place = {"db": database, "coll": name}
+            records.payloads = [enveloped(each, key, place) for each, key in zip(whole, ids, strict=True)]
+    records.headers = [headers] * len(ids)
+    records.operations = [Operation.INSERT] * len(ids)
+    return Chunk(reader, part, records, ids, is_last)

@@ -11,11 +11,13 @@ from typing import Any
 from mstream.domain.batch import Batch, Encoding
 from mstream.domain.checkpoint import Lane, Position
 from mstream.domain.connector import SourceRef
-from mstream.errors import GuaranteeUnavailable, PositionLost, ServiceError
+from mstream.domain.orders import SnapshotOrder
+from mstream.errors import Conflict, GuaranteeUnavailable, PositionLost, ServiceError
 from mstream.foundation.concurrency import begun, shielded
 from mstream.observability.logs import get_logger
 from mstream.ports.roles import Lag, Limit, Resume
 
+from .beside import Beside
 from .config import MongodbSourceOptions, OnHistoryLost, TakeSnapshot
 from .cursors import SESSIONS
 from .faults import FAILURES
@@ -23,7 +25,7 @@ from .following import LANE, ChangeStream, Fetched
 from .listing import collections_of, counted
 from .places import Place, Snapshot, position_of, stand_of
 from .service import MongodbService
-from .snapshot import Chunk, Mark, SnapshotReader
+from .snapshot import Chunk, SnapshotReader
 from .streams import is_history_lost, is_member, stream_error
 
 log = get_logger(__name__)
@@ -36,9 +38,9 @@ _LOOKS_EVERY = 60.0
 
 @dataclass(slots=True)
 class Told:
-    """A place without records."""
+    """A place without records, as it is when it is told."""
 
-    position: Position
+    position: Callable[[], Position]
     is_end: bool = False
     is_told: bool = False
 
@@ -47,7 +49,7 @@ class Told:
         if self.is_told:
             return None
         self.is_told = True
-        return Batch(payloads=[], encoding=Encoding.BSON, positions={LANE: self.position})
+        return Batch(payloads=[], encoding=Encoding.BSON, positions={LANE: self.position()})
 
 
 Answer = Fetched | Chunk | Told
@@ -68,8 +70,9 @@ class MongodbSource:
         self._what = f"change stream of {ref.resource!r} in service {live.config.name!r}"
         self._stand = stand
         #: The snapshot behind which the stream was opened, or will be.
-        self._snapshot = stand if isinstance(stand, Snapshot) else None
+        self._snapshot = stand if isinstance(stand, Snapshot) and not stand.is_beside else None
         self._reader: SnapshotReader | None = None
+        self._beside: Beside | None = None
         self._stream: ChangeStream | None = None
         self._hello: dict[str, Any] = {}
         self._step: asyncio.Task[Answer] | None = None
@@ -88,13 +91,16 @@ class MongodbSource:
         stand = self._stand
         start = stand.start if isinstance(stand, Snapshot) else stand or Place()
         self._stream = ChangeStream(self._live, self._resource, self._options, start, self._hello)
+        self._beside = Beside(self._live, self._resource, self._options, self._hello)
         if stand is None and self._options.snapshot is not TakeSnapshot.NEVER:
             self._rest = await self._kept(lambda: self._begun(()))
-        elif isinstance(stand, Snapshot):
+        elif isinstance(stand, Snapshot) and not stand.is_beside:
             self._rest = await self._kept(lambda: self._resumed(stand))
         elif self._options.snapshot is TakeSnapshot.ONLY:
             self._is_over = True
         else:
+            if isinstance(stand, Snapshot):
+                self._beside.take(stand)
             self._rest = await self._kept(self._stream.opened)
 
     async def read(self, limit: Limit) -> Batch | None:
@@ -104,12 +110,15 @@ class MongodbSource:
                 if self._is_over:
                     return None
                 stream = self._opened_stream
-                is_last_look = self._is_finishing and self._step is None and not self._reader and stream.is_open
+                is_reading = self._reader is not None or self._what_is_beside.is_under_way
+                is_last_look = self._is_finishing and self._step is None and not is_reading and stream.is_open
                 self._rest = await self._fetched()
                 if is_last_look and isinstance(self._rest, Fetched) and self._rest.is_empty:
                     self._is_over = True
             batch = self._rest.batch(limit)
             if batch is not None:
+                if isinstance(self._rest, Fetched):
+                    return self._what_is_beside.placed(batch, self._opened_stream.stands_at)
                 return batch
             self._is_over = self._is_over or self._rest.is_end
             self._rest = None
@@ -121,18 +130,35 @@ class MongodbSource:
         if not count:
             return {}
         mark = batch.marks[count - 1]
-        return {LANE: mark.position() if isinstance(mark, Mark) else position_of(Place(mark))}
+        return {LANE: position_of(Place(mark)) if isinstance(mark, bytes) else mark.position()}
 
     async def ack(self, positions: Mapping[Lane, Position | None]) -> None:
         """Nothing to do: the oplog is kept by its size, whoever has read it."""
 
     async def finish(self) -> None:
-        """From now on `read` ends once the server, asked anew, has nothing more."""
+        """From now on `read` ends once the server, asked anew, has nothing more; what is read beside it comes first."""
         self._is_finishing = True
+
+    async def snapshot(self, order: SnapshotOrder) -> Batch:
+        """Documents are read once more beside the stream, or no longer; see `rereading`."""
+        stream, beside = self._opened_stream, self._what_is_beside
+        if self._is_over or self._reader is not None or self._options.snapshot is TakeSnapshot.ONLY:
+            message = f"{self._what} is not read yet, or no longer: there is nothing beside which to read documents"
+            raise Conflict(message)
+        beside.require(is_under_way=order.cancels)
+        if order.cancels:
+            await self._waited()
+            beside.require(is_under_way=True)
+            self._forget_documents()
+            await shielded(beside.drop())
+        else:
+            found = await beside.looked_up(order)
+            beside.take(replace(found, start=stream.stands_at))
+        return Batch(payloads=[], encoding=Encoding.BSON, positions={LANE: beside.position(stream.stands_at)})
 
     async def lag(self) -> Mapping[Lane, Lag]:
         """Documents that a snapshot has still to read; how many events lie ahead no server tells."""
-        stand = self._reader.stand if self._reader else None
+        stand = self._reader.stand if self._reader else self._what_is_beside.stand
         if stand is None or stand.about is None:
             return {LANE: Lag()}
         return {LANE: Lag(records=max(stand.about - stand.read, 0))}
@@ -146,6 +172,8 @@ class MongodbSource:
                 self._step.exception()
         if self._reader is not None:
             await self._reader.close()
+        if self._beside is not None:
+            await self._beside.drop()
         if self._stream is not None:
             await self._stream.close()
 
@@ -153,6 +181,11 @@ class MongodbSource:
     def _opened_stream(self) -> ChangeStream:
         assert self._stream is not None  # noqa: S101 - nobody reads before `open`
         return self._stream
+
+    @property
+    def _what_is_beside(self) -> Beside:
+        assert self._beside is not None  # noqa: S101 - as above
+        return self._beside
 
     async def _fetched(self) -> Answer:
         """The next answer; who is cancelled while waiting leaves it to the next reader."""
@@ -167,6 +200,8 @@ class MongodbSource:
         return answer
 
     async def _next(self) -> Answer:
+        if self._what_is_beside.is_under_way:
+            return await self._next_beside(self._what_is_beside)
         if self._reader is None:
             return await self._kept(self._opened_stream.next)
         now = asyncio.get_running_loop().time()
@@ -178,6 +213,29 @@ class MongodbSource:
         except FAILURES as error:
             raise stream_error(error, f"snapshot of {self._resource!r} in service {self._live.config.name!r}") from None
         return found if found is not None else await self._passed(self._reader)
+
+    async def _next_beside(self, beside: Beside) -> Answer:
+        """The stream's answers and documents in turn."""
+        stream = self._opened_stream
+        chunk = await beside.next(stream)
+        if chunk is not None:
+            return chunk
+        if not beside.is_under_way:
+            return Told(lambda: beside.position(stream.stands_at))
+        return await self._kept(lambda: stream.next(beside.patience_ms))
+
+    async def _waited(self) -> None:
+        """Returns when nothing is on its way; what has come is left to the next reader."""
+        if self._step is not None:
+            await asyncio.wait({self._step})
+
+    def _forget_documents(self) -> None:
+        """What has come of documents is not handed out."""
+        if isinstance(self._rest, Chunk):
+            self._rest = None
+        step = self._step
+        if step is not None and not step.cancelled() and step.exception() is None and isinstance(step.result(), Chunk):
+            self._step = None
 
     async def _kept(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
         """The stream's answer; what becomes of a history that is lost is up to the options."""
@@ -226,7 +284,7 @@ class MongodbSource:
     async def _looked(self) -> Answer:
         """Nothing, as long as the stream can go on behind the snapshot; better to know that early than at its end."""
         await self._opened_stream.touched(self._opened_stream.place)
-        return Told({}, is_told=True)
+        return Told(dict, is_told=True)
 
     async def _moved(self) -> Answer:
         """From now on: what is left of a snapshot is read all the same."""
@@ -263,6 +321,8 @@ class MongodbSource:
         self._snapshot = stand
         self._looked_at = asyncio.get_running_loop().time()
         self._reader = SnapshotReader(self._live, self._options, stand, time, has_sessions=SESSIONS in self._hello)
+        # all that was asked for is read with it
+        await self._what_is_beside.drop()
         log.info(
             "snapshot_started",
             service=self._live.config.name,
@@ -271,7 +331,7 @@ class MongodbSource:
             about=stand.about,
         )
         # what was lost must be stored before anything else is
-        return Told(stand.position(), is_told=not stand.lost)
+        return Told(stand.position, is_told=not stand.lost)
 
     async def _passed(self, reader: SnapshotReader) -> Told:
         """The snapshot is done: from now on the stream tells where the source stands."""
@@ -279,7 +339,7 @@ class MongodbSource:
         log.info("snapshot_finished", service=self._live.config.name, resource=self._resource, count=reader.stand.read)
         await reader.close()
         self._reader = None
-        return Told(reader.stand.position(), is_end=self._options.snapshot is TakeSnapshot.ONLY)
+        return Told(reader.stand.position, is_end=self._options.snapshot is TakeSnapshot.ONLY)
 
 
 @asynccontextmanager
