@@ -15,7 +15,8 @@ import orjson
 from mstream.domain.batch import Batch, Encoding, Form, JsonMode
 from mstream.encodings import codec_for, conversion_between
 from mstream.engine.meter import NoPage
-from mstream.engine.transforms import Encodings, Transforms, Want
+from mstream.engine.stages import Encodings, Stage, Way
+from mstream.engine.transforms import Transforms, Want
 from mstream.foundation.clock import SystemClock
 
 #: Records in a batch, for both.
@@ -86,10 +87,11 @@ def mstream(payloads: Sequence[bytes]) -> list[bytes]:
 async def _mstream(payloads: Sequence[bytes]) -> list[bytes]:
     conversion = conversion_between(*_LEG)
     assert conversion is not None  # noqa: S101 - of an encoding that is there
+    bson_stage = Stage(encoding=Encoding.BSON)
     transforms = Transforms(
-        source_encoding=Encoding.BSON,
+        way=Way(arrival=bson_stage, source=bson_stage, steps=[], sinks=[]),
         steps=[],
-        wants=[Want(form=Form.PAYLOADS, encoding=Encoding.JSON)],
+        wants=[Want(form=Form.PAYLOADS, stage=Stage(encoding=Encoding.JSON))],
         encodings=Encodings(
             codecs={each: codec_for(each) for each in (Encoding.BSON, Encoding.JSON)}, conversions={_LEG: conversion}
         ),

@@ -16,7 +16,8 @@ from mstream.domain.connector import MiddlewareRef, RetryPolicy
 from mstream.encodings import codec_for
 from mstream.engine.attempts import Retry
 from mstream.engine.meter import Meter, NoPage
-from mstream.engine.transforms import Encodings, Step, Transforms, Want
+from mstream.engine.stages import Encodings, Stage, Way
+from mstream.engine.transforms import Step, Transforms, Want
 from mstream.foundation.clock import SystemClock
 from mstream.providers.udf import PROVIDER
 from mstream.providers.udf.config import UdfConfig, UdfOptions
@@ -95,10 +96,11 @@ async def _mstream(payloads: Sequence[bytes], script: str) -> tuple[float, list[
     role = PROVIDER.middleware
     assert role is not None  # noqa: S101 - the descriptor of our own provider
     async with PROVIDER.connect(config) as live, role.open(live, ref, UdfOptions()) as middleware:
+        json = Stage(encoding=Encoding.JSON)
         transforms = Transforms(
-            source_encoding=Encoding.JSON,
-            steps=[Step(name="edit", middleware=middleware, output_encoding=Encoding.JSON, deadline_sec=30)],
-            wants=[Want(form=Form.PAYLOADS, encoding=Encoding.JSON)],
+            way=Way(arrival=json, source=json, steps=[json], sinks=[json]),
+            steps=[Step(name="edit", middleware=middleware, output=json, deadline_sec=30)],
+            wants=[Want(form=Form.PAYLOADS, stage=json)],
             encodings=Encodings(codecs={Encoding.JSON: codec_for(Encoding.JSON)}),
             page=NoPage(),
             clock=SystemClock(),

@@ -14,6 +14,7 @@ from mstream.config.encodings import Stage, arrival, encoding_findings, stage_of
 from mstream.config.guarantees import delivery_plan, may_have_members
 from mstream.config.problems import Code, Finding, Path, warning
 from mstream.config.refs import RefTable, ref_findings
+from mstream.config.schemas import schema_findings
 from mstream.config.services import KnownService, known_services, name_findings, service_findings
 from mstream.config.shape import parsed
 from mstream.config.stores import store_findings, understood, unknown_service
@@ -103,11 +104,12 @@ class _Connector:
                 message = f"there is a schema {alias!r} in this connector already"
                 yield Finding(path=(*path, "id"), code=Code.DUPLICATE_NAME, message=message, suggestion="rename it")
             seen.update([alias] if alias else [])
+            yield from schema_findings(path, each)
             name = text_at(each, "service_name")
             service = self._known.get(name) if name else None
             if name and service is None:
                 yield unknown_service((*path, "service_name"), name, self._known)
-            elif service and service.provider and not (service.provider.schemas or service.provider.documents):
+            elif service and service.provider and not service.provider.schemas:
                 message = f"service {name!r} ({service.kind}) keeps no schemas"
                 yield Finding(path=(*path, "service_name"), code=Code.ROLE_UNAVAILABLE, message=message)
 
@@ -133,7 +135,9 @@ class _Connector:
             return []
         service = self._known.get(text_at(table, "service_name") or "")
         role = service.provider.sink if service and service.provider else None
-        return [given] if role is None or role.keeps is None else [given, replace(given, encoding=role.keeps)]
+        if role is None or role.keeps is None:
+            return [given]
+        return [given, replace(given, encoding=role.keeps, is_of_sink=True)]
 
     def _dead_letters(self) -> Iterator[Finding]:
         if self._table.get("on_error") != "dead_letter" or "dead_letters" in self._table:

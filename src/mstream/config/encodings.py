@@ -25,6 +25,10 @@ class Stage:
     path: Path
     encoding: Encoding
     mode: JsonMode = JsonMode.FLAT
+    #: The alias of a schema that it names.
+    schema: str | None = None
+    #: The sink makes it by itself of what it is given.
+    is_of_sink: bool = False
 
 
 def stage_of(path: Path, table: Mapping[str, Any]) -> Stage | None:
@@ -34,15 +38,17 @@ def stage_of(path: Path, table: Mapping[str, Any]) -> Stage | None:
         mode = JsonMode(table.get("json_mode", JsonMode.FLAT))
     except ValueError:
         return None
-    return Stage(path=(*path, "output_encoding"), encoding=encoding, mode=mode)
+    path = (*path, "output_encoding")
+    return Stage(path=path, encoding=encoding, mode=mode, schema=text_at(table, "schema_id"))
 
 
 def arrival(path: Path, table: Mapping[str, Any], default: Encoding) -> Stage | None:
     """What comes out of the source's service."""
-    given = text_at(table, "input_encoding")
+    given, schema = text_at(table, "input_encoding"), text_at(table, "schema_id")
     if given is None:
-        return Stage(path=path, encoding=default)
-    return Stage(path=(*path, "input_encoding"), encoding=Encoding(given)) if given in list(Encoding) else None
+        return Stage(path=path, encoding=default, schema=schema)
+    path = (*path, "input_encoding")
+    return Stage(path=path, encoding=Encoding(given), schema=schema) if given in list(Encoding) else None
 
 
 def encoding_findings(steps: Sequence[Stage], sinks: Sequence[Sequence[Stage]]) -> Iterator[Finding]:
@@ -53,9 +59,32 @@ def encoding_findings(steps: Sequence[Stage], sinks: Sequence[Sequence[Stage]]) 
         if reason and stage.encoding not in told:
             told.add(stage.encoding)
             yield warning(stage.path, Code.ENCODING_UNAVAILABLE, f"{reason}; without it the job will fail")
+    if found := _without_schema(steps, sinks):
+        yield found
     yield from _lost(steps, told_from=0)
     for sink in sinks:
         yield from _lost([*steps, *sink], told_from=len(steps))
+
+
+def _without_schema(steps: Sequence[Stage], sinks: Sequence[Sequence[Stage]]) -> Finding | None:
+    """Where Avro is made, or looked into, and no schema is named up to there; what passes through needs none."""
+    first = 2  # behind the source's step, of a middleware
+    for sink in sinks:
+        named = None
+        for place, (before, stage) in enumerate(pairwise([*steps, *sink]), start=1):
+            named = stage.schema or before.schema or named
+            is_read = first <= place < len(steps) and before.encoding is Encoding.AVRO
+            is_made = Encoding.AVRO in {before.encoding, stage.encoding} and before.encoding is not stage.encoding
+            if stage.is_of_sink and before.encoding is Encoding.AVRO:
+                message = f"this service makes {stage.encoding} of its records by itself, and not of Avro"
+                advice = f'use output_encoding = "{stage.encoding}"'
+                return Finding(path=stage.path, code=Code.BAD_VALUE, message=message, suggestion=advice)
+            if named is None and (is_read or is_made):
+                message = "records are in Avro here, and no schema says how they are to be read or written"
+                return Finding(
+                    path=stage.path, code=Code.NO_SCHEMA, message=message, suggestion="name one by 'schema_id'"
+                )
+    return None
 
 
 def _lost(stages: Sequence[Stage], *, told_from: int) -> Iterator[Finding]:

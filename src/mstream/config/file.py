@@ -14,6 +14,7 @@ from mstream.config.document import ConfigFile, file_model, service_adapter
 from mstream.config.legacy import modernised
 from mstream.config.lines import line_of, lines_of
 from mstream.config.problems import Code, Finding, Path, Problem, Severity, dotted
+from mstream.config.schemas import take_in_files
 from mstream.config.services import state_table
 from mstream.config.shape import parsed
 from mstream.ports.provider import Catalog
@@ -62,6 +63,7 @@ def load(path: FilePath | str, catalog: Catalog, environ: Mapping[str, str]) -> 
         )
         return Loaded(config=None, problems=[problem])
     tables, findings = modernised(raw, catalog)
+    findings += take_in_files(tables, FilePath(path).parent)
     config, faults = parsed(file_model(catalog), tables)
     findings += [*faults, *cross_findings(tables, catalog, environ)]
     problems = _problems(file, findings, _lines(text))

@@ -48,6 +48,8 @@ class Code(StrEnum):
     PROVIDER_UNAVAILABLE = "provider_unavailable"
     #: Records come or go in an encoding that cannot be read or written here; the job will fail.
     ENCODING_UNAVAILABLE = "encoding_unavailable"
+    #: Records are in Avro, and nothing says by which schema.
+    NO_SCHEMA = "no_schema"
     #: A step makes JSON of BSON, and a later one BSON of that: types do not come back.
     TYPES_LOST = "types_lost"
     #: Nothing durable keeps positions.

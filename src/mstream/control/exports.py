@@ -170,7 +170,10 @@ def _is_job_of_v047(document: Document, known: Mapping[str, ServiceConfig]) -> b
     pipeline = document["pipeline"]
     parts = [pipeline["source"], *(pipeline.get("middlewares") or ()), *pipeline["sinks"]]
     encodings = {each.get(key) or "json" for each in parts for key in ("input_encoding", "output_encoding")}
-    services = [known.get(each["service_name"]) for each in parts]
+    schemas = pipeline.get("schemas") or ()
+    if not all(each.get("service_name") and each.get("resource") and not each.get("text") for each in schemas):
+        return False  # it has no texts in definitions
+    services = [known.get(each["service_name"]) for each in (*parts, *schemas)]
     is_flat = all(each.get("json_mode") in {None, JsonMode.FLAT} and _writes_as_v047(each) for each in parts)
     return encodings <= _ENCODINGS_OF_V047 and is_flat and all(each is None or _is_of_v047(each) for each in services)
 

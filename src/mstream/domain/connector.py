@@ -64,11 +64,19 @@ class SinkRef(Ref):
 
 
 class SchemaRef(Model):
-    """A schema that steps of this connector name by `id`."""
+    """A schema that steps of this connector name by `id`: a text, or what a service keeps."""
 
     id: Name
-    service_name: Name
-    resource: Name
+    #: The service that keeps it.
+    service_name: Name | None = None
+    #: What it is called there: of a schema registry `SUBJECT`, the newest, or `SUBJECT:VERSION`.
+    resource: Name | None = None
+    #: What it is a schema of.
+    encoding: Encoding = Encoding.AVRO
+    #: The schema itself; with a service it is registered there, unless it is there already.
+    text: Name | None = None
+    #: Instead of the text a file, relative to the configuration file, and taken in with that.
+    file: Name | None = None
 
 
 class BatchPolicy(Model):
@@ -151,7 +159,7 @@ class ConnectorSpec(Model):
     #: Batches on their way at the same time.
     max_in_flight: int = Field(default=4, ge=1, le=1024)
     drain_timeout_sec: float = Field(default=30, gt=0)
-    #: Member runs of this job.
+    #: Member runs of this job: they share the lanes of a source that is a member of a group.
     parallelism: int = Field(default=1, ge=1, le=1024)
 
     @model_validator(mode="before")
@@ -170,7 +178,8 @@ class ConnectorSpec(Model):
     @property
     def service_names(self) -> tuple[str, ...]:
         """Every service that the definition names, sorted, once each."""
-        names = {each.service_name for each in self.steps} | {each.service_name for each in self.schemas}
+        names = {each.service_name for each in self.steps}
+        names |= {each.service_name for each in self.schemas if each.service_name is not None}
         if self.dead_letters:
             names.add(self.dead_letters.service_name)
         return tuple(sorted(names))

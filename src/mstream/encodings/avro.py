@@ -67,12 +67,10 @@ class AvroCodec:
         found = [_HEAD.unpack(each) for each in heads if len(each) == _HEAD.size]
         return sorted(number for magic, number in found if magic == 0)
 
-    def learn(self, number: int, schema: SchemaText | None) -> None:
+    def learn(self, number: int, schema: SchemaText) -> None:
         """As `ports.encoding.NumberedCodec`."""
         head = _HEAD.pack(0, number)
-        self._schemas[head] = _understood(schema) if schema else f"the registry has no schema number {number}"
-        for gets in self._gets.values():
-            gets.pop(head, None)
+        self._schemas[head] = _understood(schema)
 
     # -------------------------------------------------------------------------------------------------- decoding
     def decode(self, payloads: Sequence[bytes | None]) -> tuple[list[Document], Sequence[Failure]]:
@@ -105,7 +103,7 @@ class AvroCodec:
 
     def _get(self, head: bytes, flavour: Flavour, gets: dict[bytes, Get]) -> Get:
         """The reader of records that begin so; raises DecodeError."""
-        written = self._schemas.get(head, _NO_HEAD)
+        written = self._schemas.get(head) or _not_known(head)
         if isinstance(written, str):
             raise DecodeError(written)
         read = self._reads_as or written
@@ -164,10 +162,15 @@ class AvroCodec:
         put = self._puts.get(of_json)
         if put is None:
             if self._schema is None:
-                message = f"schema {self._name!r} tells how records are read, not how they are written"
+                message = f"schema {self._name!r}: the registry has none of that name that could be written by"
                 raise SchemaInvalid(message)
             put = self._puts[of_json] = Writing(self._schema, of_json=of_json).put(self._schema.root)
         return put
+
+
+def _not_known(head: bytes) -> str:
+    has_number = len(head) == _HEAD.size and not head[0]
+    return f"the registry has no schema {_number(head)}" if has_number else _NO_HEAD
 
 
 def _understood(schema: SchemaText) -> AvroSchema | str:

@@ -11,8 +11,10 @@ from mstream.domain.batch import Encoding
 from mstream.domain.connector import ConnectorSpec, DeadLettersRef, MiddlewareRef, SinkRef
 from mstream.domain.run import RunSpec
 from mstream.encodings import codec_for, conversion_between
+from mstream.engine.schemas import Schemas, schemas_of
 from mstream.engine.services import Services
-from mstream.engine.transforms import Encodings, Step, Want
+from mstream.engine.stages import Encodings, Stage, Way, way_of
+from mstream.engine.transforms import Step, Want
 from mstream.errors import ProviderUnavailable
 from mstream.ports.provider import role_options
 from mstream.ports.roles import Lanes, Middleware, Resume, Sink, Source
@@ -26,30 +28,33 @@ class Pipeline:
     steps: Sequence[Step]
     sinks: Sequence[Sink]
     wants: Sequence[Want]
+    way: Way
     encodings: Encodings
+    schemas: Schemas
     dead_letters: Sink | None
 
 
 @asynccontextmanager
 async def opened(spec: RunSpec, services: Services, lanes: Lanes) -> AsyncIterator[Pipeline]:
-    """Sinks first, then middlewares, then the source: nothing is read before it can be delivered."""
+    """Schemas and sinks first, then middlewares, then the source: nothing is read before it can be delivered."""
     connector = spec.connector
+    way = way_of(connector, _arriving(connector, services))
+    schemas = await schemas_of(connector, way, services)
     async with AsyncExitStack() as stack:
         opening = _Opening(services, stack)
         sinks = [await opening.sink(each) for each in connector.sinks]
         dead_letters = await opening.dead_letters(connector.dead_letters) if connector.dead_letters else None
-        steps = [await opening.step(each) for each in connector.middlewares]
+        steps = [await opening.step(*each) for each in zip(connector.middlewares, way.steps, strict=True)]
         source = await opening.source(spec, lanes)
-        wants = [
-            Want(form=sink.accepts, encoding=ref.output_encoding, json_mode=ref.mode)
-            for ref, sink in zip(connector.sinks, sinks, strict=True)
-        ]
+        wants = [Want(form=sink.accepts, stage=stage) for stage, sink in zip(way.sinks, sinks, strict=True)]
         yield Pipeline(
             source=source,
             steps=steps,
             sinks=sinks,
             wants=wants,
-            encodings=_encodings(connector, services),
+            way=way,
+            encodings=_encodings(way, schemas),
+            schemas=schemas,
             dead_letters=dead_letters,
         )
 
@@ -82,7 +87,7 @@ class _Opening:
     async def dead_letters(self, ref: DeadLettersRef) -> Sink:
         return await self.sink(SinkRef.model_validate(ref.model_dump()))
 
-    async def step(self, ref: MiddlewareRef) -> Step:
+    async def step(self, ref: MiddlewareRef, output: Stage) -> Step:
         provider, config = self._services.provider(ref.service_name), self._services.config(ref.service_name)
         if provider.middleware is None:
             raise _no_role(ref.service_name, provider.name, "middleware")
@@ -92,22 +97,26 @@ class _Opening:
         return Step(
             name=f"{ref.service_name}/{ref.resource}",
             middleware=middleware,
-            output_encoding=ref.output_encoding,
-            json_mode=ref.mode,
+            output=output,
             deadline_sec=getattr(middleware, "deadline_sec", None),
         )
 
 
-def _encodings(connector: ConnectorSpec, services: Services) -> Encodings:
+def _arriving(connector: ConnectorSpec, services: Services) -> Encoding:
     role = services.provider(connector.source.service_name).source
-    arriving = connector.source.input_encoding or (role.input_encoding if role else Encoding.JSON)
-    named = {arriving, *(each.output_encoding for each in connector.steps), Encoding.JSON}
+    return connector.source.input_encoding or (role.input_encoding if role else Encoding.JSON)
+
+
+def _encodings(way: Way, schemas: Schemas) -> Encodings:
+    stages = (way.arrival, way.source, *way.steps, *way.sinks)
+    named = {*(each.encoding for each in stages), Encoding.JSON} - {Encoding.AVRO}
     # Between all of them: a middleware may give records in another encoding than it was given.
-    legs = product(named, named, {each.mode for each in connector.steps})
+    legs = product(named, named, {each.mode for each in stages})
     conversions = {leg: conversion_between(*leg) for leg in legs}
     return Encodings(
         codecs={each: codec_for(each) for each in named},
         conversions={leg: conversion for leg, conversion in conversions.items() if conversion is not None},
+        schemas=schemas.codecs,
     )
 
 

@@ -264,11 +264,11 @@ class Run:
                 source=pipeline.source,
                 batcher=batcher,
                 transforms=Transforms(
-                    source_encoding=connector.source.output_encoding,
-                    source_mode=connector.source.mode,
+                    way=pipeline.way,
                     steps=pipeline.steps,
                     wants=pipeline.wants,
                     encodings=pipeline.encodings,
+                    schemas=pipeline.schemas,
                     page=self._page,
                     clock=self._clock,
                     retry=self._retry,

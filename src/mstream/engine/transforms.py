@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 
-from mstream.domain.batch import Batch, Encoding, Form, JsonMode, concat
+from mstream.domain.batch import Batch, Encoding, Form, concat
 from mstream.engine.attempts import Retry, persistently
 from mstream.engine.meter import StagePage
+from mstream.engine.schemas import Schemas
+from mstream.engine.stages import Encodings, Stage, Way
 from mstream.errors import DecodeError, MstreamError
 from mstream.foundation.clock import Clock
-from mstream.ports.encoding import Codec, Conversion
 from mstream.ports.roles import Failure, Middleware, Transformed
 
 #: What is in hand stays in the processor's cache: a tenth faster than whole batches, a fifth than slices of 100.
@@ -21,15 +22,6 @@ SLICE = 500
 _TURN = 2
 
 Origins = Sequence[int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encodings:
-    """What reads and writes the encodings of a job."""
-
-    codecs: Mapping[Encoding, Codec]
-    #: From one into another, in a mode. Where there is none, their documents are the same.
-    conversions: Mapping[tuple[Encoding, Encoding, JsonMode], Conversion] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +61,8 @@ class Step:
 
     name: str
     middleware: Middleware
-    output_encoding: Encoding
-    json_mode: JsonMode = JsonMode.FLAT
+    #: What leaves it.
+    output: Stage
     #: How long it may block the loop for one batch; None: it does not.
     deadline_sec: float | None = None
 
@@ -80,8 +72,7 @@ class Want:
     """What a sink reads."""
 
     form: Form
-    encoding: Encoding
-    json_mode: JsonMode = JsonMode.FLAT
+    stage: Stage
 
 
 class Transforms:
@@ -90,29 +81,31 @@ class Transforms:
     def __init__(
         self,
         *,
-        source_encoding: Encoding,
+        way: Way,
         steps: Sequence[Step],
         wants: Sequence[Want],
         encodings: Encodings,
-        source_mode: JsonMode = JsonMode.FLAT,
         page: StagePage,
         clock: Clock,
         retry: Callable[[str], Retry],
+        schemas: Schemas | None = None,
     ) -> None:
-        self._source_encoding = source_encoding
+        """`schemas`: what knows those that payloads name."""
+        self._arrival = way.arrival
+        self._source = way.source
         self._steps = steps
         self._wants = wants
-        self._codecs = encodings.codecs
-        self._conversions = encodings.conversions
-        self._source_mode = source_mode
+        self._encodings = encodings
         self._page = page
         self._clock = clock
         self._retry = retry
+        self._schemas = schemas or Schemas()
 
     async def apply(self, batch: Batch) -> tuple[list[Prepared], list[Refusal]]:
         """For each sink its batch, and the inputs that were refused on the way."""
         if self._untouched(batch):
             return [Prepared(batch=batch, origins=None) for _ in self._wants], []
+        await self._schemas.learn(self._arrival.schema, batch.payloads or (), self._retry, self._clock)
         batch = replace(batch, marks=None)  # the source answers from the batch as it was read
         spent = dict.fromkeys(range(len(self._steps)), 0.0)
         parts: list[list[Prepared]] = []
@@ -134,8 +127,9 @@ class Transforms:
         return (
             not self._steps
             and batch.payloads is not None
-            and batch.encoding is self._source_encoding
-            and all(want.form is Form.PAYLOADS and want.encoding is batch.encoding for want in self._wants)
+            and batch.encoding is self._arrival.encoding
+            and self._arrival.holds(self._source)
+            and all(want.form is Form.PAYLOADS and self._arrival.holds(want.stage) for want in self._wants)
         )
 
     async def _apply_slice(
@@ -143,15 +137,18 @@ class Transforms:
     ) -> tuple[list[Prepared], list[Refusal]]:
         refusals: list[Refusal] = []
         origins: Origins = range(start, start + len(piece))
-        piece, origins = self._converted(piece, origins, self._source_encoding, self._source_mode, refusals)
+        here = self._arrival if piece.encoding is self._arrival.encoding else Stage(encoding=piece.encoding)
+        piece, origins, here = self._converted(piece, origins, here, self._source, refusals)
         for number, step in enumerate(self._steps):
-            piece, origins = self._in_form(piece, origins, step.middleware.accepts, refusals)
-            piece, origins = await self._step(number, step, piece, origins, refusals, spent)
+            piece, origins = self._in_form(piece, origins, here, step.middleware.accepts, refusals)
+            if here.encoding is Encoding.AVRO and piece.documents is not None:
+                piece = replace(piece, payloads=None)  # a middleware could not read them again by itself
+            piece, origins, here = await self._step(number, step, piece, origins, here, refusals, spent)
         prepared: dict[Want, Prepared] = {}
         for sink, want in enumerate(self._wants):
             if want not in prepared:
                 found: list[Refusal] = []
-                prepared[want] = self._for_sink(want, piece, origins, found)
+                prepared[want] = self._for_sink(want, piece, origins, here, found)
                 refusals += [replace(each, sink=sink) for each in found]
         return [prepared[want] for want in self._wants], refusals
 
@@ -161,17 +158,19 @@ class Transforms:
         step: Step,
         piece: Batch,
         origins: Origins,
+        here: Stage,
         refusals: list[Refusal],
         spent: dict[int, float],
-    ) -> tuple[Batch, Origins]:
+    ) -> tuple[Batch, Origins, Stage]:
         if not len(piece):
-            return replace(piece, encoding=step.output_encoding), origins
+            return replace(piece, encoding=step.output.encoding), origins, step.output
         what = f"middleware {step.name}"
         made = await persistently(lambda: self._attempt(number, step, piece, spent), lambda: self._retry(what))
         refusals += [Refusal(index=origins[each.index], error=each.error, stage=what) for each in made.failures]
         if made.origins is not None:
             origins = [origins[each] for each in made.origins]
-        return self._converted(made.batch, origins, step.output_encoding, step.json_mode, refusals)
+        here = here.after_step(made.batch.encoding)
+        return self._converted(made.batch, origins, here, step.output, refusals)
 
     async def _attempt(self, number: int, step: Step, piece: Batch, spent: dict[int, float]) -> Transformed:
         began = self._clock.monotonic()
@@ -184,45 +183,57 @@ class Transforms:
                 self._page.idle()
             spent[number] += self._clock.monotonic() - began
 
-    def _for_sink(self, want: Want, piece: Batch, origins: Origins, refusals: list[Refusal]) -> Prepared:
-        piece, origins = self._converted(piece, origins, want.encoding, want.json_mode, refusals)
-        piece, origins = self._in_form(piece, origins, want.form, refusals)
+    def _for_sink(self, want: Want, piece: Batch, origins: Origins, here: Stage, refusals: list[Refusal]) -> Prepared:
+        piece, origins, here = self._converted(piece, origins, here, want.stage, refusals)
+        piece, origins = self._in_form(piece, origins, here, want.form, refusals)
         return Prepared(batch=piece, origins=origins)
 
-    def _in_form(self, piece: Batch, origins: Origins, form: Form, refusals: list[Refusal]) -> tuple[Batch, Origins]:
+    def _in_form(
+        self, piece: Batch, origins: Origins, here: Stage, form: Form, refusals: list[Refusal]
+    ) -> tuple[Batch, Origins]:
         return (
-            self._decoded(piece, origins, refusals)
+            self._decoded(piece, origins, here, refusals)
             if form is Form.DOCUMENTS
-            else self._encoded(piece, origins, refusals)
+            else self._encoded(piece, origins, here, refusals)
         )
 
     def _converted(
-        self, piece: Batch, origins: Origins, encoding: Encoding, mode: JsonMode, refusals: list[Refusal]
-    ) -> tuple[Batch, Origins]:
-        """Records that are in this encoding already stay the very same bytes."""
-        if piece.encoding is encoding:
-            return piece, origins
-        conversion = self._conversions.get((piece.encoding, encoding, mode))
+        self, piece: Batch, origins: Origins, here: Stage, there: Stage, refusals: list[Refusal]
+    ) -> tuple[Batch, Origins, Stage]:
+        """Records that are there already stay the very same bytes."""
+        if not len(piece):
+            return replace(piece, encoding=there.encoding), origins, there
+        if here.holds(there):
+            return piece, origins, here
+        if here.encoding is Encoding.AVRO and there.schema not in {None, here.schema}:
+            # By one schema, and then by the other.
+            piece, origins = self._decoded(piece, origins, here, refusals)
+            here = replace(here, schema=there.schema)
+            piece, origins = self._encoded(replace(piece, payloads=None), origins, here, refusals)
+            if here.holds(there):
+                return piece, origins, there
+        conversion = self._encodings.conversion(here, there)
         if conversion is None:
-            piece, origins = self._decoded(piece, origins, refusals)
-            return replace(piece, payloads=None, encoding=encoding), origins
+            piece, origins = self._decoded(piece, origins, here, refusals)
+            return replace(piece, payloads=None, encoding=there.encoding), origins, there
         payloads, failures = (
             conversion.of_payloads(piece.payloads or [])
             if piece.documents is None
             else conversion.of_documents(piece.documents)
         )
-        return _kept(replace(piece, payloads=payloads, documents=None, encoding=encoding), origins, failures, refusals)
+        piece = replace(piece, payloads=payloads, documents=None, encoding=there.encoding)
+        return *_kept(piece, origins, failures, refusals), there
 
-    def _decoded(self, piece: Batch, origins: Origins, refusals: list[Refusal]) -> tuple[Batch, Origins]:
+    def _decoded(self, piece: Batch, origins: Origins, here: Stage, refusals: list[Refusal]) -> tuple[Batch, Origins]:
         if piece.documents is not None or not len(piece):
             return piece, origins
-        documents, failures = self._codecs[piece.encoding].decode(piece.payloads or [])
+        documents, failures = self._encodings.codec(here).decode(piece.payloads or [])
         return _kept(replace(piece, documents=documents), origins, failures, refusals)
 
-    def _encoded(self, piece: Batch, origins: Origins, refusals: list[Refusal]) -> tuple[Batch, Origins]:
+    def _encoded(self, piece: Batch, origins: Origins, here: Stage, refusals: list[Refusal]) -> tuple[Batch, Origins]:
         if piece.payloads is not None or not len(piece):
             return piece, origins
-        payloads, failures = self._codecs[piece.encoding].encode(piece.documents or [])
+        payloads, failures = self._encodings.codec(here).encode(piece.documents or [])
         # Documents that nobody reads any more go while they are still in the processor's cache.
         return _kept(replace(piece, payloads=payloads, documents=None), origins, failures, refusals)
 

@@ -33,8 +33,8 @@ class NumberedCodec(Codec, Protocol):
     def unknown(self, payloads: Sequence[bytes | None]) -> Sequence[int]:
         """The numbers of schemas that these name and that it has not been given."""
 
-    def learn(self, number: int, schema: SchemaText | None) -> None:
-        """One of them; None: there is none, and its records are refused."""
+    def learn(self, number: int, schema: SchemaText) -> None:
+        """One of them. Records of schemas that it has not been given are refused."""
 
 
 class Conversion(Protocol):

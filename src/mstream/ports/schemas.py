@@ -19,6 +19,8 @@ class SchemaText:
     definition: str
     #: The texts of named types that the definition refers to, each before who refers to it.
     parts: tuple[str, ...] = ()
+    #: It was asked for as one version, and not as the newest: whatever records were written by, they are read by it.
+    is_fixed: bool = False
 
 
 class SchemaCatalog(Protocol):

@@ -27,6 +27,21 @@ def test_what_v047_would_do_otherwise_is_nothing_for_it(keys: dict[str, Any], fi
 
 
 @pytest.mark.parametrize(
+    ("schema", "fits"),
+    [
+        ({"service_name": "db", "resource": "order"}, True),
+        ({"text": '"long"'}, False),
+        ({"service_name": "db", "resource": "order", "text": '"long"'}, False),
+    ],
+)
+def test_a_schema_in_the_definition_itself_is_nothing_for_it(schema: dict[str, Any], fits: bool) -> None:
+    part = {"service_name": "db", "resource": "orders"}
+    pipeline = {"source": part, "sinks": [part], "schemas": [{"id": "order", **schema}]}
+
+    assert _is_job_of_v047({"pipeline": pipeline}, {}) is fits
+
+
+@pytest.mark.parametrize(
     ("settings", "fits"),
     [
         ({}, True),

@@ -346,7 +346,8 @@ def test_records_of_several_schemas_are_read_by_one() -> None:
 )
 def test_what_a_number_leads_to_nowhere_is_refused(schema: Any, told: str) -> None:
     reader = numbered(reads_as={**NEW, "fields": NEW["fields"][1:]})
-    reader.learn(9, schema and text(schema, 9))
+    if schema is not None:
+        reader.learn(9, text(schema, 9))
 
     for _ in range(2):
         documents, failures = reader.decode([b"\x00\x00\x00\x00\x09\x02a", None])
@@ -361,7 +362,7 @@ def test_a_payload_without_a_number_is_refused() -> None:
 
 
 def test_a_schema_that_only_reads_cannot_write() -> None:
-    with pytest.raises(SchemaInvalid, match="tells how records are read, not how they are written"):
+    with pytest.raises(SchemaInvalid, match="has none of that name that could be written by"):
         numbered().encode([{}])
 
 

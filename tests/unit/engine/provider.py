@@ -9,6 +9,9 @@ from typing import Any, Literal
 from mstream.domain.service import ServiceConfig
 from mstream.ports.provider import MiddlewareRole, Provider, SinkRole, SourceRole
 
+#: A part may be a catalog of schemas too.
+SCHEMAS: Callable[[Any], Any] | None = lambda live: live  # noqa: E731 - one of the provider's functions
+
 
 class ScriptedConfig(ServiceConfig):
     """One part; in another process `part` is the file that it is sent in."""
@@ -32,6 +35,7 @@ def provider_on(
         ),
         sink=SinkRole(open=lambda live, ref, options: _opened(live)),
         middleware=MiddlewareRole(open=lambda live, ref, options: _opened(live)),
+        schemas=SCHEMAS,
     )
 
 

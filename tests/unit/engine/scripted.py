@@ -206,6 +206,8 @@ class Trial:
     middleware: ScriptedMiddleware | None = None
     control: RunControl = field(default_factory=RunControl)
     meter: Meter = field(default_factory=Meter)
+    #: Other parts, by the names of their services.
+    more: dict[str, Any] = field(default_factory=dict)
 
     async def run(self, way: Way | None = None) -> None:
         spec = RunSpec(
@@ -218,6 +220,7 @@ class Trial:
             checkpoint=CheckpointMode.SAVED,
         )
         parts: dict[str, Any] = {"src": self.source, **{f"s{n}": each for n, each in enumerate(self.sinks)}}
+        parts |= self.more
         if self.middleware is not None:
             parts["mid"] = self.middleware
         await (way or Direct()).execute(spec, parts, owner=self.owner, control=self.control, meter=self.meter)
