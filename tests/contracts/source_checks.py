@@ -256,7 +256,7 @@ async def check_tells_of_progress_without_records(harness: SourceHarness) -> Non
     """A quiet source gives newer positions in an empty batch."""
     await harness.append(b"1")
     async with harness.open() as source:
-        before = await read(source, Limit())
+        before = await read_records(source, Limit())
         await harness.progress()
         quiet = await read(source, Limit())
         positions = stored({**before.positions, **quiet.positions})

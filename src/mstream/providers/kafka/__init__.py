@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from mstream.domain.connector import SourceRef
+from mstream.domain.checkpoint import Begin
+from mstream.domain.connector import SinkRef, SourceRef
 from mstream.ports.probe import ProbeStep
 from mstream.ports.provider import Provider, SinkRole, SourceRole, not_built
+from mstream.ports.roles import Lanes, Resume, Sink, Source
 
-from .config import KafkaConfig, KafkaSourceOptions
+from .config import KafkaConfig
+from .offsets import refused
+from .reading import KafkaSourceOptions, Start, check
+from .writing import KafkaSinkOptions, check_sink
 
 if TYPE_CHECKING:
     from .service import KafkaService
@@ -37,12 +42,27 @@ async def _probe(config: KafkaConfig) -> Sequence[ProbeStep]:
     return await probe(config)
 
 
-def _unbuilt(*_: Any) -> NoReturn:
-    raise not_built("kafka")
+def _source(
+    live: KafkaService, ref: SourceRef, options: KafkaSourceOptions, resume: Resume, lanes: Lanes
+) -> AbstractAsyncContextManager[Source]:
+    from .source import open_source  # noqa: PLC0415 - the driver is loaded when it is needed
+
+    return open_source(live, ref, options, resume, lanes)
+
+
+def _sink(live: KafkaService, ref: SinkRef, options: KafkaSinkOptions) -> AbstractAsyncContextManager[Sink]:
+    from .sink import open_sink  # noqa: PLC0415 - the driver is loaded when it is needed
+
+    return open_sink(live, ref, options)
 
 
 def _fingerprint(config: KafkaConfig, ref: SourceRef, options: KafkaSourceOptions) -> str:
     return f"kafka:{config.name}/{ref.resource}"
+
+
+def _begin(start: Start) -> Mapping[str, Any]:
+    """Instead of whatever else says where to begin."""
+    return {"start": start.value, "start_timestamp": None, "start_offsets": {}, "offset_seek_back_seconds": None}
 
 
 PROVIDER: Provider[KafkaConfig, KafkaService] = Provider(
@@ -50,12 +70,16 @@ PROVIDER: Provider[KafkaConfig, KafkaService] = Provider(
     config=KafkaConfig,
     connect=_connect,
     source=SourceRole(
-        open=_unbuilt,
+        open=_source,
         fingerprint=_fingerprint,
         options=KafkaSourceOptions,
+        begins={Begin.BEGINNING: _begin(Start.EARLIEST), Begin.NOW: _begin(Start.LATEST)},
+        refuses=refused,
+        finite=True,
         needs_input_encoding=True,
+        check=check,
     ),
-    sink=SinkRole(open=_unbuilt),
+    sink=SinkRole(open=_sink, options=KafkaSinkOptions, check=check_sink),
     unavailable=_unavailable,
     probe=_probe,
     extra="kafka",

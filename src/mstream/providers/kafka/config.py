@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from mstream.domain.service import RoleOptions, ServiceConfig
+from mstream.domain.service import ServiceConfig
+from mstream.foundation.secrets import MASK
 
 from .options import IGNORED, refused
 
@@ -63,6 +64,11 @@ class KafkaConfig(ServiceConfig):
             raise ValueError("; ".join(problems))
         return self
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Options of the client are not of a type that hides itself."""
+        shown = self.public | _OWN
+        return ((key, value if key in shown else MASK) for key, value in super().__repr_args__())
+
     @property
     def client_settings(self) -> dict[str, str]:
         """The options of the client, by the names that it has for them."""
@@ -76,12 +82,6 @@ class KafkaConfig(ServiceConfig):
                 yield key, IGNORED[key]
             elif key not in _OWN and _text(value) is not value:
                 yield key, "options of the client are text; the value was taken as its text, put it in quotes"
-
-
-class KafkaSourceOptions(RoleOptions):
-    """Where reading a topic begins."""
-
-    offset_seek_back_seconds: int | None = Field(default=None, ge=0)
 
 
 def _text(value: Any) -> Any:

@@ -1,0 +1,143 @@
+"""What a consumer's thread has brought and nobody has read yet; shared by that thread and the loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping, Sequence
+
+from confluent_kafka import Message
+
+from mstream.domain.batch import Batch, Encoding
+from mstream.domain.checkpoint import Lane
+from mstream.encodings.cursors import partition_lane, partition_position
+from mstream.foundation.clock import monotonic
+from mstream.ports.roles import Limit
+
+from .messages import batch_of
+from .offsets import offset_in
+
+
+class Backlog:
+    """Messages in order, bounded by what a read asks for, and places that are to be told without a message.
+
+    Every method may be called from either side.
+    """
+
+    def __init__(self, encoding: Encoding) -> None:
+        self._encoding = encoding
+        self._lock = threading.Lock()
+        self._messages: list[Message] = []
+        self._bytes = 0
+        self._limit = Limit(records=1000)
+        #: Bytes of a message, by those that came last.
+        self._average = 1024.0
+        self._full_since: float | None = None
+        #: Where lanes begin: told before their first message.
+        self._begins: dict[Lane, int] = {}
+        #: Where lanes stand behind their last message, where what follows it is none: told after it.
+        self._ends: dict[Lane, int] = {}
+        #: Next offsets: of what was read, or where a lane began.
+        self._read: dict[Lane, int] = {}
+        #: Of the last message that was read, in milliseconds since the epoch.
+        self._times: dict[Lane, int] = {}
+
+    def room(self) -> int:
+        """For how many messages there is room; 0: none."""
+        with self._lock:
+            records = self._limit.records - len(self._messages)
+            size = self._limit.bytes - self._bytes
+            if records <= 0 or size <= 0:
+                self._full_since = self._full_since or monotonic()
+                return 0
+            self._full_since = None
+            return max(1, min(records, int(size / self._average)))
+
+    def full_for(self) -> float:
+        """Seconds since it was found without room; 0: it has room."""
+        with self._lock:
+            return 0.0 if self._full_since is None else monotonic() - self._full_since
+
+    def put(self, messages: Sequence[Message]) -> None:
+        """More messages, none of them an event."""
+        size = sum(map(len, messages))
+        with self._lock:
+            self._messages += messages
+            self._bytes += size
+            self._average = max(1.0, size / len(messages))
+            if self._ends:
+                for each in messages:
+                    self._ends.pop(partition_lane(each.topic() or "", each.partition() or 0), None)
+
+    def begin(self, places: Mapping[Lane, int], *, told: Collection[Lane]) -> None:
+        """Lanes begin at these offsets; those of `told` are known to be there already."""
+        with self._lock:
+            self._read.update(places)
+            self._begins.update({lane: at for lane, at in places.items() if lane not in told})
+
+    def end(self, lane: Lane, offset: int) -> None:
+        """The lane is read up to here."""
+        with self._lock:
+            self._ends[lane] = offset
+
+    def drop(self, lanes: Collection[Lane]) -> None:
+        """Nothing of these will be read."""
+        gone = frozenset(lanes)
+        with self._lock:
+            self._messages = [
+                each for each in self._messages if partition_lane(each.topic() or "", each.partition() or 0) not in gone
+            ]
+            self._bytes = sum(map(len, self._messages))
+            for lane in gone:
+                for places in (self._begins, self._ends, self._read, self._times):
+                    places.pop(lane, None)
+
+    def take(self, limit: Limit) -> Batch | None:
+        """What there is; None: nothing."""
+        with self._lock:
+            self._limit = limit
+            if self._begins:
+                begins, self._begins = self._begins, {}
+                return _progress(begins)
+            if self._messages:
+                return self._handed_out(self._some(limit))
+            ends = {lane: at for lane, at in self._ends.items() if at > self._read.get(lane, at)}
+            self._ends = {}
+            self._read.update(ends)
+            return _progress(ends) if ends else None
+
+    def read_up_to(self) -> Mapping[Lane, int]:
+        """Next offsets of what was handed out, by lane."""
+        with self._lock:
+            return dict(self._read)
+
+    def times(self) -> Mapping[Lane, int]:
+        """When the last messages that were handed out were made, by lane."""
+        with self._lock:
+            return dict(self._times)
+
+    def _handed_out(self, messages: list[Message]) -> Batch:
+        batch = batch_of(messages, self._encoding)
+        for lane, position in batch.positions.items():
+            self._read[lane] = offset_in(position) or 0
+        kind, milliseconds = messages[-1].timestamp()
+        if kind:
+            self._times[batch.lane_of(len(messages) - 1)] = milliseconds
+        return batch
+
+    def _some(self, limit: Limit) -> list[Message]:
+        if len(self._messages) <= limit.records and self._bytes <= limit.bytes:
+            taken, self._messages, self._bytes = self._messages, [], 0
+            return taken
+        count, size = 0, 0
+        for each in self._messages[: limit.records]:
+            size += len(each)
+            if count and size > limit.bytes:
+                break
+            count += 1
+        taken, self._messages = self._messages[:count], self._messages[count:]
+        self._bytes = sum(map(len, self._messages))
+        return taken
+
+
+def _progress(places: Mapping[Lane, int]) -> Batch:
+    return Batch(positions={lane: partition_position(offset) for lane, offset in places.items()})

@@ -1,0 +1,135 @@
+"""A consumer's messages as the columns of a batch; what few steps look at is made when somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
+from operator import methodcaller
+from typing import Any, Final, Generic, TypeVar, overload
+
+from confluent_kafka import Message
+
+from mstream.domain.batch import Batch, Encoding, Headers
+from mstream.domain.checkpoint import Lane, Position
+from mstream.encodings.cursors import partition_lane, partition_position
+
+T = TypeVar("T")
+
+#: As the client has them: names may come twice, values are bytes.
+RawHeaders = Sequence[tuple[str, bytes | None]]
+
+_VALUE: Final = methodcaller("value")
+_KEY: Final = methodcaller("key")
+_OFFSET: Final = methodcaller("offset")
+_PARTITION: Final = methodcaller("partition")
+_TOPIC: Final = methodcaller("topic")
+
+
+class Column(Sequence[T], Generic[T]):
+    """One thing of every message, made when somebody looks; a slice of it is of its kind."""
+
+    def __init__(self, messages: Sequence[Message], cell: Callable[[Message], T]) -> None:
+        self._messages = messages
+        self._cell = cell
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __iter__(self) -> Iterator[T]:
+        return map(self._cell, self._messages)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Column[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Column[T]:
+        if isinstance(index, slice):
+            return Column(self._messages[index], self._cell)
+        return self._cell(self._messages[index])
+
+
+class MessageHeaders(Mapping[str, str]):
+    r"""A message's headers as text, and where it came from: `origin`, `topic`, `partition` and `offset`.
+
+    As text the last header of a name counts, bytes that are no UTF-8 are spelled `\xNN`, and one without a value is
+    empty. `raw` has them as they came.
+    """
+
+    __slots__ = ("_message", "_texts")
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+        self._texts: dict[str, str] | None = None
+
+    @property
+    def raw(self) -> RawHeaders:
+        """The message's own, as they came."""
+        found: Any = self._message.headers()
+        return found or ()
+
+    def __getitem__(self, name: str) -> str:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+    def _all(self) -> dict[str, str]:
+        if self._texts is None:
+            message = self._message
+            self._texts = {name: (value or b"").decode(errors="backslashreplace") for name, value in self.raw}
+            self._texts |= {
+                "origin": "kafka",
+                "topic": message.topic() or "",
+                "partition": str(message.partition()),
+                "offset": str(message.offset()),
+            }
+        return self._texts
+
+
+def batch_of(messages: list[Message], encoding: Encoding) -> Batch:
+    """Messages in the order in which they came, at least one, none of them an event."""
+    topics, partitions = list(map(_TOPIC, messages)), list(map(_PARTITION, messages))
+    one_lane = partitions.count(partitions[0]) == len(partitions) and topics.count(topics[0]) == len(topics)
+    keys = list(map(_KEY, messages))
+    headers: Sequence[Headers] = Column(messages, MessageHeaders)
+    columns: dict[str, Any] = {}
+    if one_lane:
+        positions: dict[Lane, Position] = {
+            partition_lane(topics[0], partitions[0]): partition_position((messages[-1].offset() or 0) + 1)
+        }
+    else:
+        names = {each: partition_lane(*each) for each in set(zip(topics, partitions, strict=True))}
+        columns["lanes"] = lanes = list(map(names.__getitem__, zip(topics, partitions, strict=True)))
+        newest = dict(zip(lanes, map(_OFFSET, messages), strict=True))
+        positions = {lane: partition_position(offset + 1) for lane, offset in newest.items()}
+    return Batch(
+        payloads=list(map(_VALUE, messages)),
+        encoding=encoding,
+        keys=None if keys.count(None) == len(keys) else keys,
+        headers=headers,
+        times=Column(messages, _time),
+        marks=Column(messages, _OFFSET),
+        positions=positions,
+        **columns,
+    )
+
+
+def positions_after(batch: Batch, count: int) -> Mapping[Lane, Position | None]:
+    """Where the lanes stand after so many of its records; a mark is a record's offset."""
+    if count >= len(batch) or batch.marks is None:
+        return batch.positions
+    lanes = repeat(batch.lane) if batch.lanes is None else batch.lanes
+    newest = dict(zip(lanes, batch.marks[:count], strict=False))
+    return {lane: partition_position(offset + 1) for lane, offset in newest.items()}
+
+
+def _time(message: Message) -> int | None:
+    """Milliseconds since the epoch, by whoever set the time; None where the message has none."""
+    kind, milliseconds = message.timestamp()
+    return milliseconds if kind else None
