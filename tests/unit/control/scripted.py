@@ -25,7 +25,7 @@ from mstream.domain.orders import SnapshotOrder
 from mstream.domain.run import Ending, Outcome, RunSpec, RunStatus
 from mstream.errors import MstreamError, StoreUnreachable
 from mstream.foundation.clock import Clock
-from mstream.ports.documents import Collection, Document, Revision, Stored
+from mstream.ports.documents import Collection, Document, DocumentStore, Revision, Stored
 from mstream.ports.owner import Owner
 from mstream.ports.provider import Catalog
 from mstream.providers import CATALOG
@@ -241,8 +241,9 @@ async def plane(
     clock: Clock | None = None,
     chronicle: Chronicle | None = None,
     on: Runtime | None = None,
+    documents: DocumentStore | None = None,
 ) -> AsyncIterator[Plane]:
-    """Jobs that were told to start; drained at the end. `on`: where they really run."""
+    """Jobs that were told to start; drained at the end. `on`: where they really run; `documents`: the store."""
     clock = clock or VirtualClock()
     found = [MemoryConfig(provider="memory", name="a"), MemoryConfig(provider="memory", name="b")]
     file = ConfigFile.model_validate(
@@ -252,7 +253,7 @@ async def plane(
             "connectors": connectors or [connector()],
         }
     )
-    documents = MemoryDocuments()
+    documents = documents or MemoryDocuments()
     jobs, checkpoints = Flaky(documents.collection("jobs")), Flaky(documents.collection("places", key="job_name"))
     runtime = ScriptedRuntime(*scripts)
     manager = JobManager(clock=clock, random=Random(1))
