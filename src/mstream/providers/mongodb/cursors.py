@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -10,12 +12,16 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 
+from .elements import DOUBLE, INT32, INT64, documents_in, typed
 from .faults import FAILURES
 
 #: Documents stay as they came.
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(RawBSONDocument, tz_aware=True)
 #: What a server greets with that knows sessions.
 SESSIONS: Final = "logicalSessionTimeoutMinutes"
+_DOUBLE: Final = struct.Struct("<d")
+#: An array with nothing in it.
+_EMPTY: Final = b"\x05\0\0\0\0"
 
 
 class ServerCursor:
@@ -28,6 +34,9 @@ class ServerCursor:
             self._session = database.client.start_session(causal_consistency=False)
         self._id = 0
         self._collection = ""
+        self._documents: list[bytes] = []
+        #: The place behind the last answer of a change stream, if the server has told it.
+        self.token: bytes | None = None
         #: The newest time of the cluster that an answer has told.
         self.time: Timestamp | None = None
 
@@ -53,6 +62,11 @@ class ServerCursor:
         self._took(reply["cursor"])
         return reply["cursor"]
 
+    def taken(self) -> list[bytes]:
+        """The documents of the last answer, once: nobody keeps them here."""
+        found, self._documents = self._documents, []
+        return found
+
     async def ask(self, command: dict[str, Any]) -> Any:
         """Any command, in the same session."""
         reply = await self._database.command(command, codec_options=RAW, session=self._session)
@@ -76,6 +90,17 @@ class ServerCursor:
         if self._session is not None:
             await self._session.end_session()
 
-    def _took(self, cursor: Any) -> None:
-        self._id = int(cursor["id"])
-        self._collection = cursor["ns"].partition(".")[2]
+    def _took(self, cursor: RawBSONDocument) -> None:
+        """By its bytes: the driver would make documents of all that is in it."""
+        fields = typed(bytes(cursor.raw))
+        self._id = _number(fields)
+        self._collection = fields[b"\x02ns"][4:-1].decode().partition(".")[2]
+        self._documents = documents_in(fields.get(b"\x04nextBatch") or fields.get(b"\x04firstBatch") or _EMPTY)
+        self.token = fields.get(b"\x03postBatchResumeToken")
+
+
+def _number(fields: Mapping[bytes, bytes]) -> int:
+    """The cursor's, of whatever type."""
+    kind = next(each for each in (INT64, INT32, DOUBLE) if bytes([each]) + b"id" in fields)
+    value = fields[bytes([kind]) + b"id"]
+    return int(_DOUBLE.unpack(value)[0]) if kind == DOUBLE else int.from_bytes(value, "little", signed=True)

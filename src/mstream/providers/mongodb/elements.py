@@ -94,6 +94,27 @@ def typed(document: bytes) -> dict[bytes, bytes]:
     return found
 
 
+def documents_in(array: bytes) -> list[bytes]:
+    """The documents of an array. Raises InvalidBSON where it holds anything else."""
+    found: list[bytes] = []
+    int32, index, add = _INT32.unpack_from, array.index, found.append
+    at, end = 4, len(array) - 1
+    try:
+        while at < end:
+            value = index(0, at + 1) + 1
+            after = value + int32(array, value)[0]
+            if array[at] != DOCUMENT or not value + _SMALLEST <= after <= end:
+                break
+            add(array[value:after])
+            at = after
+    except (ValueError, struct.error):
+        at = -1
+    if at != end:
+        message = "what should be documents is something else"
+        raise InvalidBSON(message)
+    return found
+
+
 def is_document(data: bytes) -> bool:
     """Whether the bytes say of themselves that they are a document."""
     return len(data) >= _SMALLEST and _INT32.unpack_from(data)[0] == len(data) and data[-1] == 0

@@ -137,31 +137,32 @@ class ChangeStream:
     async def opened(self) -> Fetched:
         """Open the stream at its place: what happens from now on is in it."""
         self._fragments.clear()
-        reply = await self._open(self.place)
+        await self._open(self.place)
         if not self.place.is_known:
             # where the server gives no token yet, what came after this moment is found by its time
             self.place = self._began = Place(time=self.opened_at)
             self.told = None
-        return self._taken(reply["cursor"], "firstBatch")
+        return self._taken()
 
     async def touched(self, place: Place) -> Place:
         """That place, found to be one that the server goes on from; for an unknown one that of this moment.
 
         No cursor is left: who reads documents first would leave it alone for longer than the server keeps it.
         """
-        reply = await self._open(place, cursor={"batchSize": 0})
+        await self._open(place, cursor={"batchSize": 0})
+        newest = self._cursor.token
         await self._cursor.kill()
         if place.is_known:
             return place
-        newest = reply["cursor"].get("postBatchResumeToken")
-        return Place(time=self.opened_at) if newest is None else Place(newest.raw)
+        return Place(time=self.opened_at) if newest is None else Place(newest)
 
     async def next(self, patience_ms: int = PATIENCE_MS) -> Fetched:
         """The next answer; waits for so long when there is nothing."""
         if not self._cursor.is_open:
             return await self.opened()
         began, pause = asyncio.get_running_loop().time(), min(_PAUSE, patience_ms / 1000)
-        found = self._taken(await self._cursor.more(maxTimeMS=patience_ms), "nextBatch")
+        await self._cursor.more(maxTimeMS=patience_ms)
+        found = self._taken()
         is_early = asyncio.get_running_loop().time() - began < pause
         if is_early and found.is_empty:
             await asyncio.sleep(pause)
@@ -171,7 +172,7 @@ class ChangeStream:
         """Lets go of the cursor, as far as the server can be reached."""
         await self._cursor.close()
 
-    async def _open(self, place: Place, **more: Any) -> Any:
+    async def _open(self, place: Place, **more: Any) -> None:
         command = opening(self._resource, self._options, place, splits=bool(self._splits)) | more
         try:
             reply = await self._cursor.open(command)
@@ -180,12 +181,12 @@ class ChangeStream:
                 raise
             # it passes for a newer server than it is
             self._splits = False
-            return await self._open(place, **more)
+            await self._open(place, **more)
+            return
         self.opened_at = reply.get("operationTime")
-        return reply
 
-    def _taken(self, cursor: Any, name: str) -> Fetched:
-        documents = [bytes(each.raw) for each in cursor[name]]
+    def _taken(self) -> Fetched:
+        documents = self._cursor.taken()
         try:
             documents = self._fragments.joined(documents) if self._splits else documents
             events = events_of(documents, envelope=self._options.envelope)
@@ -195,9 +196,9 @@ class ChangeStream:
             raise
         for kind, place in events.skipped:
             log.warning("change_event_without_record", resource=self._resource, operation_type=kind, namespace=place)
-        newest = cursor.get("postBatchResumeToken")
+        newest = self._cursor.token
         # behind an invalidate only its own token opens another stream
-        token = events.last if newest is None or events.is_invalidated or self._fragments.is_waiting else newest.raw
+        token = events.last if newest is None or events.is_invalidated or self._fragments.is_waiting else newest
         if token is not None:
             self.place = Place(token)
         if events.is_invalidated:

@@ -148,14 +148,16 @@ class Rereading:
         self, cursor: ServerCursor, command: dict[str, Any], part: Range, keys: Sequence[bytes]
     ) -> tuple[Chunk, bool]:
         """As many of the documents as there is room for in an answer, and whether those behind them are left."""
-        found = list((await cursor.open(command))["cursor"]["firstBatch"])
+        await cursor.open(command)
+        found = cursor.taken()
         while True:
             chunk = chunk_of(self, part, found, self._options, is_last=False)
             if not cursor.is_open:
                 return chunk, False
             if chunk.ids and chunk.ids[-1] in keys:
                 return chunk, True
-            found += (await cursor.more())["nextBatch"]
+            await cursor.more()
+            found += cursor.taken()
 
     def _chosen(self, keys: Sequence[bytes]) -> dict[str, Any]:
         """The query for these documents; those between the first and the last, if one cannot be named in it."""
@@ -218,10 +220,10 @@ class _Search:
 
     async def _next(self) -> Found:
         if self._cursor.is_open:
-            found = (await self._cursor.more())["nextBatch"]
+            await self._cursor.more()
         else:
-            found = (await self._opened())["cursor"]["firstBatch"]
-        keys = [id_of(bytes(each.raw)) for each in found]
+            await self._opened()
+        keys = list(map(id_of, self._cursor.taken()))
         if keys:
             self._left = replace(self._left, after=text_of(keys[-1]))
         return Found(keys, not self._cursor.is_open)

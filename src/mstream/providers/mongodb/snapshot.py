@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count, repeat
 from typing import Any, Final, NamedTuple, Protocol
 
 from bson import Timestamp
-from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure
 
 from mstream.domain.batch import Batch, Encoding, Headers, Operation
@@ -17,9 +15,10 @@ from mstream.foundation.concurrency import begun
 from mstream.observability.logs import get_logger
 from mstream.ports.roles import Limit
 
+from .columns import Made
 from .config import MongodbSourceOptions
 from .cursors import ServerCursor
-from .events import Events, events_of
+from .events import events_of
 from .following import LANE, cut
 from .places import Range, Snapshot, text_of
 from .ranges import BATCH, NO_EXPRESSIONS, divided, enveloped, id_of, reading, sampling, within
@@ -59,7 +58,10 @@ class Chunk:
 
     reader: Reader
     part: Range
-    records: Events
+    payloads: Sequence[bytes | None]
+    keys: Sequence[bytes | None]
+    #: Those of each record.
+    headers: Headers
     #: `{"_id": …}` of each record.
     ids: Sequence[bytes]
     is_last: bool
@@ -80,18 +82,17 @@ class Chunk:
         return Batch(payloads=[], encoding=Encoding.BSON, positions={LANE: reader.stand.position()})
 
     def _records(self, limit: Limit) -> Batch:
-        reader, records, start = self.reader, self.records, self.at
-        self.at = end = cut(records.payloads, start, limit)
-        part = slice(start, end)
-        marks = list(map(Mark, repeat(reader.stand), repeat(self.part), self.ids[part], count(1)))
-        reader.stand = reader.stand.passed(self.part, text_of(marks[-1].key), len(marks))
+        reader, start = self.reader, self.at
+        self.at = end = cut(self.payloads, start, limit)
+        part, count, before, ids = slice(start, end), end - start, reader.stand, self.ids[start:end]
+        reader.stand = before.passed(self.part, text_of(ids[-1]), count)
         return Batch(
-            payloads=records.payloads[part],
+            payloads=self.payloads[part],
             encoding=Encoding.BSON,
-            keys=records.keys[part],
-            headers=records.headers[part],
-            operations=records.operations[part],
-            marks=marks,
+            keys=self.keys[part],
+            headers=[self.headers] * count,
+            operations=[Operation.INSERT] * count,
+            marks=Made(range(count), lambda at: Mark(before, self.part, ids[at], at + 1)),
             positions={LANE: reader.stand.position()},
         )
 
@@ -159,8 +160,8 @@ class SnapshotReader:
         database, _, name = collection.partition(".")
         cursor = ServerCursor(self._live.client[database], has_sessions=self._has_sessions)
         try:
-            reply = await cursor.open(sampling(collection, most))
-            ranges = divided(collection, [each.raw for each in reply["cursor"]["firstBatch"]], most)
+            await cursor.open(sampling(collection, most))
+            ranges = divided(collection, cursor.taken(), most)
             await cursor.kill()
             await cursor.open({"find": name, "filter": within(ranges[-1]), "limit": 1})
         except OperationFailure as error:
@@ -235,9 +236,10 @@ class _RangeReader:
 
     async def _fetch(self) -> Chunk:
         if self._cursor.is_open:
-            found = (await self._cursor.more(batchSize=BATCH))["nextBatch"]
+            await self._cursor.more(batchSize=BATCH)
         else:
-            found = (await self._opened())["cursor"]["firstBatch"]
+            await self._opened()
+        found = self._cursor.taken()
         chunk = chunk_of(self._reader, self._part, found, self._options, is_last=not self._cursor.is_open)
         if chunk.ids:
             self._part = Range(collection=self._part.collection, after=text_of(chunk.ids[-1]), until=self._part.until)
@@ -259,7 +261,7 @@ class _RangeReader:
 def chunk_of(
     reader: Reader,
     part: Range,
-    documents: Sequence[RawBSONDocument],
+    documents: Sequence[bytes],
     options: MongodbSourceOptions,
     *,
     is_last: bool,
@@ -267,16 +269,12 @@ def chunk_of(
     """Documents of a range, or the events that stand for them, as records."""
     database, _, name = part.collection.partition(".")
     headers: Headers = {"operation_type": READ, "database": database, "collection": name}
-    whole = [bytes(each.raw) for each in documents]
     if options.pipeline:
-        records = events_of(whole, envelope=options.envelope)
-        ids = [id_of(each) for each in records.tokens]
-    else:
-        ids = [id_of(each) for each in whole]
-        records = Events(keys=list(ids), payloads=list(whole))
-        if options.envelope:
-            place = {"db": database, "coll": name}
-            records.payloads = [enveloped(each, key, place) for each, key in zip(whole, ids, strict=True)]
-    records.headers = [headers] * len(ids)
-    records.operations = [Operation.INSERT] * len(ids)
-    return Chunk(reader, part, records, ids, is_last)
+        events = events_of(documents, envelope=options.envelope)
+        return Chunk(reader, part, events.payloads, events.keys, headers, Made(events.tokens, id_of), is_last)
+    ids = Made(documents, id_of)
+    payloads: Sequence[bytes] = documents
+    if options.envelope:
+        place = {"db": database, "coll": name}
+        payloads = [enveloped(each, key, place) for each, key in zip(documents, ids, strict=True)]
+    return Chunk(reader, part, payloads, ids, headers, ids, is_last)

@@ -5,10 +5,12 @@ import pytest
 from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
 from bson.errors import InvalidBSON
+from bson.raw_bson import RawBSONDocument
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mstream.providers.mongodb.elements import document_of, elements, first_field, typed
+from mstream.providers.mongodb.columns import Made
+from mstream.providers.mongodb.elements import document_of, documents_in, elements, first_field, typed
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 VALUES = st.recursive(
@@ -81,7 +83,31 @@ def resized(data: bytes) -> bytes:
 def is_sound(document: bytes) -> bool:
     """Whether the driver reads it: cut between two fields it is a document again."""
     try:
-        bson.decode(document, bson.CodecOptions(bson.raw_bson.RawBSONDocument)).items()
+        bson.decode(document, bson.CodecOptions(RawBSONDocument)).items()
     except InvalidBSON:
         return False
     return True
+
+
+@given(st.lists(DOCUMENTS, max_size=12))
+def test_an_answer_is_cut_into_its_documents(documents: list[bytes]) -> None:
+    answer = bson.encode({"documents": list(map(RawBSONDocument, documents))})
+
+    assert documents_in(typed(answer)[b"\x04documents"]) == documents
+
+
+@pytest.mark.parametrize(
+    "field", [b"\x100\0\5\0\0\0", b"\x030\0\4\0\0\0", b"\x030\0\xff\0\0\0", b"\x030\0\5\0", b"\x03"]
+)
+def test_an_answer_of_anything_else_is_refused(field: bytes) -> None:
+    with pytest.raises(InvalidBSON, match="something else"):
+        documents_in(document_of([field]))
+
+
+def test_a_column_that_is_made_when_somebody_looks_is_as_a_list() -> None:
+    column = Made(range(5), str)
+
+    assert column == ["0", "1", "2", "3", "4"]
+    assert column[1:3] == ["1", "2"]
+    assert column[-1] == "4"
+    assert column != ["0"]
