@@ -156,6 +156,42 @@ async def test_runs_are_spread_over_as_many_workers_as_are_allowed() -> None:
         assert sorted(len(each.runs) for each in runtime._workers) == [2, 3]
 
 
+async def test_members_of_a_job_are_spread_before_anything_else() -> None:
+    async with process_runtime(2) as runtime:
+        others = [
+            await runtime.start(spec("quiet", job=f"job-{n}", run_id=f"other-{n}"), RecordingOwner()) for n in range(3)
+        ]
+        await others[1].started()
+        others[1].drain()
+        await others[1].outcome()
+        assert [len(each.runs) for each in runtime._workers] == [2, 0]
+
+        for member in range(3):
+            await runtime.start(spec("quiet", run_id=f"run.{member}"), RecordingOwner())
+
+        assert sorted(each.count("job") for each in runtime._workers) == [1, 2]
+        assert runtime._workers[0].count("job") == 1
+
+
+async def test_a_member_that_cost_a_worker_runs_alone_and_the_others_stay_where_they_are() -> None:
+    async with process_runtime(2) as runtime:
+        stays = await runtime.start(spec("quiet", run_id="run.0"), RecordingOwner())
+        await stays.started()
+        lost = await runtime.start(spec("killed", run_id="run.1"), RecordingOwner())
+        assert (await lost.outcome()).charged
+
+        again = await runtime.start(spec("quiet", run_id="run.1.1"), RecordingOwner())
+        other = await runtime.start(spec("quiet", job="other", run_id="other"), RecordingOwner())
+        for each in (again, other):
+            await each.started()
+
+        alone = [each for each in runtime._workers if each.reserved_for == "job"]
+        assert [[run.run_id for run in each.runs.values()] for each in alone] == [["run.1.1"]]
+        for each in (stays, again, other):
+            each.drain()
+            assert (await each.outcome()).ending is Ending.DRAINED
+
+
 async def test_no_process_is_left_when_the_runtime_is(runtime: ProcessRuntime) -> None:
     async with runtime:
         for number in range(3):
