@@ -17,6 +17,8 @@ class DeliveryPlan:
 
     #: The place of the sink that commits the checkpoint with its records; None: the owner saves it.
     transactional_sink: int | None = None
+    #: It commits in the source's own system.
+    in_source: bool = False
 
 
 def delivery_plan(
@@ -34,10 +36,14 @@ def delivery_plan(
         return DeliveryPlan()
     reasons = [*_of_checkpoints(connector, checkpoint_service), *_of_source(connector, configs, catalog)]
     transactional = []
+    in_source = False
     for place, ref in enumerate(connector.sinks):
         if _is_idempotent(ref, configs, catalog):
             continue
-        if reason := _of_transaction(ref, configs, catalog, checkpoint_service):
+        if _commits_source(ref, connector, configs, catalog):
+            in_source = True
+            transactional.append(place)
+        elif reason := _of_transaction(ref, configs, catalog, checkpoint_service):
             reasons.append(f"sinks[{place}]: {reason}")
         else:
             transactional.append(place)
@@ -47,7 +53,7 @@ def delivery_plan(
     if reasons:
         message = f"connector {connector.name!r} cannot deliver effectively once: {'; '.join(reasons)}"
         raise GuaranteeUnavailable(message)
-    return DeliveryPlan(transactional_sink=transactional[0] if transactional else None)
+    return DeliveryPlan(transactional_sink=transactional[0] if transactional else None, in_source=in_source)
 
 
 def may_have_members(ref: SourceRef, config: ServiceConfig, catalog: Catalog) -> bool:
@@ -78,6 +84,15 @@ def _is_idempotent(ref: SinkRef, configs: Mapping[str, ServiceConfig], catalog: 
     config = _config(configs, ref.service_name)
     role = provider_named(catalog, config.provider).sink
     return role is not None and role.idempotent(ref, role_options(role.options, config, ref))
+
+
+def _commits_source(
+    ref: SinkRef, connector: ConnectorSpec, configs: Mapping[str, ServiceConfig], catalog: Catalog
+) -> bool:
+    """Whether this sink commits the places that the source's own system keeps."""
+    config = _config(configs, ref.service_name)
+    commits = provider_named(catalog, config.provider).commits_source
+    return commits is not None and commits(config, _config(configs, connector.source.service_name))
 
 
 def _of_transaction(

@@ -38,7 +38,7 @@ def wiring(connector: ConnectorSpec, system: System, service: Lookup, catalog: C
     if plan.transactional_sink is None:
         return Wiring(mode=CheckpointMode.SAVED, resource=place.resource)
     return Wiring(
-        mode=CheckpointMode.TRANSACTIONAL,
+        mode=CheckpointMode.IN_SOURCE if plan.in_source else CheckpointMode.TRANSACTIONAL,
         resource=place.resource,
         database=provider_named(catalog, kept_in.provider).database(kept_in),
         transactional_sink=plan.transactional_sink,

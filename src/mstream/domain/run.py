@@ -23,6 +23,8 @@ class CheckpointMode(StrEnum):
     SAVED = "saved"
     #: A sink, in the transaction of its records.
     TRANSACTIONAL = "transactional"
+    #: The same, in the source's own system: what the owner saves is a copy.
+    IN_SOURCE = "in_source"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from mstream.observability.logs import get_logger
 from mstream.ports.checkpoints import CheckpointEntry, PendingCheckpoint
 from mstream.ports.documents import ABSENT
 from mstream.ports.owner import LaneClaim, Owner
-from mstream.ports.roles import Flushed, Sink, Source
+from mstream.ports.roles import Flushed, Sink, Source, TransactionHandle
 
 log = get_logger(__name__)
 
@@ -169,7 +169,7 @@ class Checkpointer:
         positions = dict(self._leaving)
         if not positions:
             return
-        if self._mode is CheckpointMode.SAVED:
+        if self._mode in {CheckpointMode.SAVED, CheckpointMode.IN_SOURCE}:
             await self._owner.save(positions)
             self._meter.checkpoints_saved += 1
         self._note(positions)
@@ -232,6 +232,9 @@ class _Flush:
 class TransactionalCheckpoints:
     """The checkpoint of a run whose sink commits it: one document per lane, each with its revision."""
 
+    #: What a transaction has carried needs no other save.
+    spares_saves = True
+
     def __init__(self, spec: RunSpec, *, owner: Owner, clock: Clock) -> None:
         self._spec = spec
         self._owner = owner
@@ -286,6 +289,10 @@ class TransactionalCheckpoints:
         lanes = zip(pending.positions, pending.entries, strict=True)
         return any(lane in stored and stored[lane].revision == entry.revision for lane, entry in lanes)
 
+    def again(self, pending: PendingCheckpoint) -> PendingCheckpoint | None:
+        """What the next attempt carries: the same, so that one whose answer was lost is recognised."""
+        return pending
+
     def _entry(self, lane: Lane, position: Position | None) -> CheckpointEntry:
         spec, claim = self._spec, self._claims[lane]
         checkpoint = Checkpoint(
@@ -306,3 +313,32 @@ class TransactionalCheckpoints:
             expect=claim.revision or ABSENT,
             revision=secrets.token_hex(16),
         )
+
+
+class CheckpointsInSource:
+    """The checkpoint of a run whose sink commits it in the source's own system; the owner saves copies by interval."""
+
+    spares_saves = False
+
+    def __init__(self, source: TransactionHandle) -> None:
+        self._source = source
+
+    async def prepare(
+        self, positions: Mapping[Lane, Position | None], source_handle: object = None
+    ) -> PendingCheckpoint:
+        """What a transaction must carry."""
+        return PendingCheckpoint(positions=dict(positions), entries=(), source_handle=source_handle)
+
+    def again(self, pending: PendingCheckpoint) -> PendingCheckpoint | None:
+        """None: who is in the source's group, and in which of its generations, is asked for anew."""
+
+    def committed(self, pending: PendingCheckpoint) -> None:
+        """The copy is saved with the next interval."""
+
+    async def has_happened(self, pending: PendingCheckpoint) -> bool:
+        """Ask the source's system. One lane tells it, as all of them commit together; another may have moved on.
+
+        Such a source gives no position that stands there already.
+        """
+        stand = await self._source.committed(list(pending.positions))
+        return any(stand.get(lane) == position for lane, position in pending.positions.items())

@@ -9,7 +9,7 @@ from itertools import product
 
 from mstream.domain.batch import Encoding
 from mstream.domain.connector import ConnectorSpec, DeadLettersRef, MiddlewareRef, SinkRef
-from mstream.domain.run import RunSpec
+from mstream.domain.run import CheckpointMode, RunSpec
 from mstream.encodings import codec_for, conversion_between
 from mstream.engine.schemas import Schemas, schemas_of
 from mstream.engine.services import Services
@@ -17,7 +17,7 @@ from mstream.engine.stages import Encodings, Stage, Way, way_of
 from mstream.engine.transforms import Step, Want
 from mstream.errors import ProviderUnavailable
 from mstream.ports.provider import role_options
-from mstream.ports.roles import Lanes, Middleware, Resume, Sink, Source
+from mstream.ports.roles import Fenced, Lanes, Middleware, Resume, Sink, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,7 @@ async def opened(spec: RunSpec, services: Services, lanes: Lanes) -> AsyncIterat
         sinks = [await opening.sink(each) for each in connector.sinks]
         dead_letters = await opening.dead_letters(connector.dead_letters) if connector.dead_letters else None
         steps = [await opening.step(*each) for each in zip(connector.middlewares, way.steps, strict=True)]
+        await _fence(spec, sinks)
         source = await opening.source(spec, lanes)
         wants = [Want(form=sink.accepts, stage=stage) for stage, sink in zip(way.sinks, sinks, strict=True)]
         yield Pipeline(
@@ -57,6 +58,14 @@ async def opened(spec: RunSpec, services: Services, lanes: Lanes) -> AsyncIterat
             schemas=schemas,
             dead_letters=dead_letters,
         )
+
+
+async def _fence(spec: RunSpec, sinks: Sequence[Sink]) -> None:
+    """Before the source looks for its places: one that is committed late would be missed."""
+    if spec.transactional_sink is not None:
+        sink = sinks[spec.transactional_sink]
+        if isinstance(sink, Fenced):
+            await sink.fence(spec.job, spec.member)
 
 
 class _Opening:
@@ -73,7 +82,13 @@ class _Opening:
             raise _no_role(ref.service_name, provider.name, "source")
         options = role_options(provider.source.options, config, ref)
         live = await self._services.live(ref.service_name)
-        resume = Resume(positions=spec.positions, job=spec.job, member=spec.member, resets=spec.resets)
+        resume = Resume(
+            positions=spec.positions,
+            job=spec.job,
+            member=spec.member,
+            resets=spec.resets,
+            are_copies=spec.checkpoint is CheckpointMode.IN_SOURCE,
+        )
         return await self._stack.enter_async_context(provider.source.open(live, ref, options, resume, lanes))
 
     async def sink(self, ref: SinkRef) -> Sink:

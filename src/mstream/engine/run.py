@@ -13,7 +13,7 @@ from mstream.domain.batch import Encoding
 from mstream.domain.run import CheckpointMode, RunSpec
 from mstream.engine.attempts import Retry
 from mstream.engine.batching import Batcher
-from mstream.engine.checkpointing import Checkpointer, TransactionalCheckpoints
+from mstream.engine.checkpointing import Checkpointer, CheckpointsInSource, TransactionalCheckpoints
 from mstream.engine.control import RunControl
 from mstream.engine.dead_letters import DeadLetters, Letters, OwnersDeadLetters, SinkDeadLetters
 from mstream.engine.delivery import Deliverer
@@ -31,7 +31,7 @@ from mstream.foundation.clock import Clock
 from mstream.foundation.concurrency import background, first_of, within
 from mstream.observability.logs import get_logger
 from mstream.ports.owner import Owner
-from mstream.ports.roles import Lagging, Sink, TransactionalSink
+from mstream.ports.roles import Lagging, Sink, TransactionalSink, TransactionHandle
 
 log = get_logger(__name__)
 
@@ -183,12 +183,21 @@ class Run:
                 self._halted.set()
 
     def _delivery(self, flow: Flow, deliverer: Deliverer) -> Coroutine[Any, Any, None]:
-        if self._transactional is None or deliverer.index != self._spec.transactional_sink:
+        if deliverer.index != self._spec.transactional_sink:
             return flow.deliver(deliverer)
         if not isinstance(deliverer.sink, TransactionalSink):
             message = f"sink {deliverer.name} cannot commit a checkpoint together with its records"
             raise GuaranteeUnavailable(message)
-        return self.transactions_kind(flow, deliverer, deliverer.sink, self._transactional).run()
+        return self.transactions_kind(flow, deliverer, deliverer.sink, self._committed_by_sink(flow)).run()
+
+    def _committed_by_sink(self, flow: Flow) -> TransactionalCheckpoints | CheckpointsInSource:
+        if self._transactional is not None:
+            return self._transactional
+        source = flow.parts.source
+        if not isinstance(source, TransactionHandle):
+            message = f"job {self._spec.job!r}: its source keeps no places that a sink could commit"
+            raise GuaranteeUnavailable(message)
+        return CheckpointsInSource(source)
 
     async def _watch_lag(self, flow: Flow) -> None:
         source, meter = flow.parts.source, self._meter

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from mstream.domain.batch import Batch, concat
-from mstream.engine.checkpointing import TransactionalCheckpoints
+from mstream.engine.checkpointing import CheckpointsInSource, TransactionalCheckpoints
 from mstream.engine.delivery import Deliverer
 from mstream.engine.flow import Flight, Flow
 from mstream.engine.transforms import Prepared, Refusal
@@ -23,7 +23,11 @@ class Transactions:
     """One transaction at a time, strictly in order; each takes what has gathered meanwhile."""
 
     def __init__(
-        self, flow: Flow, deliverer: Deliverer, sink: TransactionalSink, checkpoints: TransactionalCheckpoints
+        self,
+        flow: Flow,
+        deliverer: Deliverer,
+        sink: TransactionalSink,
+        checkpoints: TransactionalCheckpoints | CheckpointsInSource,
     ) -> None:
         self._flow = flow
         self._deliverer = deliverer
@@ -77,12 +81,14 @@ class Transactions:
                 if not error.retryable and not isinstance(error, OutcomeUnknown):
                     raise
                 await retry.pause(error)
+                pending = pending and self._checkpoints.again(pending)
                 continue
             if not failures:
                 break
             final = [each for each in failures if not each.error.retryable or retry.exhausted]
             if not final:
                 await retry.pause(failures[0].error)
+                pending = self._checkpoints.again(pending)
                 continue
             await self._give_up(flights, parts, final)
             pending = None
@@ -153,6 +159,6 @@ class Transactions:
             self._checkpoints.committed(pending)
         for flight in flights:
             await self._flow.done(flight, self._deliverer.index)
-        if pending is not None:
+        if pending is not None and self._checkpoints.spares_saves:
             self._flow.parts.checkpointer.drop(pending.positions)
             await self._flow.parts.checkpointer.committed(pending.positions)

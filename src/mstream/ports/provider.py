@@ -95,6 +95,8 @@ class Provider(Generic[C, L]):
     schemas: Callable[[L], SchemaCatalog] | None = None
     #: Whether a sink here can commit together with a checkpoint that stands in that service.
     transactional_with: Callable[[C, ServiceConfig], bool] | None = None
+    #: Whether a sink here can commit, together with its records, the places that a source in that service keeps.
+    commits_source: Callable[[C, ServiceConfig], bool] | None = None
     #: Which database of its deployment a service is; "" where there are no others that a transaction could reach.
     database: Callable[[C], str] = lambda config: ""
     #: Jobs that use it run in the owner's process.

@@ -44,6 +44,8 @@ class Resume:
     member: int = 0
     #: How often the job was put somewhere by hand: what such a system noted before the last time counts no more.
     resets: int = 0
+    #: What such a system holds is the truth, and the positions are a copy of it: a sink commits there.
+    are_copies: bool = False
 
 
 class Lanes(Protocol):
@@ -131,10 +133,24 @@ class Snapshotting(Protocol):
 
 @runtime_checkable
 class TransactionHandle(Protocol):
-    """A source whose positions a foreign transaction can commit."""
+    """A source that keeps places for its readers, which a sink can commit in the transaction of its records."""
 
     async def handle(self) -> object:
-        """What such a transaction needs; asked for anew before each."""
+        """What such a transaction needs; asked for anew before each attempt."""
+
+    async def committed(self, lanes: Collection[Lane]) -> Mapping[Lane, Position]:
+        """The places that stand there, once no transaction with one of these lanes is open any more."""
+
+
+@runtime_checkable
+class Fenced(Protocol):
+    """A transactional sink whose system lets in one writer of a name at a time."""
+
+    async def fence(self, job: str, member: int) -> None:
+        """From now on this run alone commits for the job's member; what an earlier one has left open is given up.
+
+        Called once, before the source is opened: what that finds is final then.
+        """
 
 
 class Sink(Protocol):
