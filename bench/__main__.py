@@ -19,6 +19,14 @@ from bench import boot, bson, keys, mongodb, records, stage
 from bench.flows import CONTENDERS, FLOWS, Flow, Trial
 from bench.process import Measured
 
+_PARTS = ("flows", "stage", "bson", "mongodb", "snapshot", "memory", "keys", "boot")
+_WAYS = {
+    "file": "change stream to a file",
+    "insert": "change stream to a collection, insert",
+    "replace": "change stream to a collection, replace",
+    mongodb.SNAPSHOT: "snapshot to a file of BSON",
+}
+
 
 class Unequal(Exception):
     """Two contenders did not write the same."""
@@ -27,12 +35,14 @@ class Unequal(Exception):
 def main() -> int:  # noqa: C901 - a line for each part
     """Measure what is asked for; 0 when it ran, whatever the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="flows|stage|bson|mongodb|memory|keys|boot", help="default: all")
+    parser.add_argument(
+        "parts", nargs="*", metavar="flows|stage|bson|mongodb|snapshot|memory|keys|boot", help="default: all"
+    )
     parser.add_argument("--records", type=int, default=1_000_000, help="records of a flow (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each comparison (default: %(default)s)")
     parser.add_argument("--only", default="", help="flows whose name holds this text")
     chosen = parser.parse_args()
-    parts = chosen.parts or ["flows", "stage", "bson", "mongodb", "memory", "keys", "boot"]
+    parts = chosen.parts or _PARTS
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     with tempfile.TemporaryDirectory(prefix="mstream-bench-") as folder:
         if "stage" in parts:
@@ -46,6 +56,8 @@ def main() -> int:  # noqa: C901 - a line for each part
         if "mongodb" in parts:
             for sink in (each for each in mongodb.SINKS if chosen.only in each):
                 compare_stream(sink, Path(folder), min(chosen.records, 200_000), chosen.rounds)
+        if "snapshot" in parts:
+            compare_stream(mongodb.SNAPSHOT, Path(folder), chosen.records, chosen.rounds)
         if "memory" in parts:
             compare_memory(Path(folder), chosen.records)
         if "keys" in parts:
@@ -122,8 +134,8 @@ def show(title: str, found: Mapping[str, Sequence[Measured]], count: int, rounds
 
 
 def compare_stream(sink: str, folder: Path, count: int, rounds: int) -> None:
-    """From a change stream: mstream, the bare loop, mstream again (the noise)."""
-    size = mongodb.size_of_lines(count)
+    """From a change stream, or from a collection: mstream, the bare loop, mstream again (the noise)."""
+    size = mongodb.size_of(sink, count)
     found: dict[str, list[Measured]] = defaultdict(list)
     taken: dict[str, list[float]] = defaultdict(list)
     for turn in range(rounds):
@@ -136,9 +148,8 @@ def compare_stream(sink: str, folder: Path, count: int, rounds: int) -> None:
             digests[contender] = result.digest
             shutil.rmtree(trial.folder)
         if len(set(digests.values())) != 1:
-            raise Unequal(f"change stream to {sink}: {digests}")
-    way = "a file" if sink == "file" else f"a collection, {sink}"
-    show(f"change stream to {way}", found, count, rounds)
+            raise Unequal(f"MongoDB, {sink}: {digests}")
+    show(_WAYS[sink], found, count, rounds)
     for name, spent in taken.items():
         ratio = statistics.median(one / ours for one, ours in zip(spent, taken["mstream"], strict=True))
         print(f"  {name:22} {statistics.median(spent):8.1f} µs of the processor a record  this ÷ ours {ratio:5.2f}")

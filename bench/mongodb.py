@@ -1,4 +1,4 @@
-"""A change stream to a file and to a collection: mstream against bare loops of pymongo, from the same server."""
+"""A change stream, and a snapshot: mstream against bare loops of pymongo, from the same server."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ BATCH: Final = 1000
 CONTENDERS: Final = ("mstream", "bare", "mstream again")
 #: What the records of a stream become: lines of a file, or documents by insertion or by key.
 SINKS: Final = ("file", "insert", "replace")
+#: The other way: what is in the collection, into a file of BSON.
+SNAPSHOT: Final = "snapshot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Trial:
     def run(self) -> Result:
         """Start it and see it through."""
         self.folder.mkdir()
-        is_file = self.sink == "file"
+        is_file = self.sink in {"file", SNAPSHOT}
         goal = self.size if is_file else self.count
         with served(self.folder, self.count) as server:
             clock = Processor(server.pid)
@@ -134,9 +136,11 @@ class Trial:
     @property
     def target(self) -> Path:
         """The file that it writes."""
-        return self.folder / "out.jsonl"
+        return self.folder / ("out.bson" if self.sink == SNAPSHOT else "out.jsonl")
 
     def _command(self, uri: str) -> list[str]:
+        if self.contender == "bare" and self.sink == SNAPSHOT:
+            return [sys.executable, "-m", "bench.bare_snapshot", uri, str(self.target), str(BATCH)]
         if self.contender == "bare":
             loop = [sys.executable, "-m", "bench.bare_mongodb", self.sink, uri, str(self.target)]
             return [*loop, str(self.count), str(BATCH)]
@@ -145,18 +149,21 @@ class Trial:
         return [sys.executable, "-m", "mstream", "run", "--config", str(config), "--until-idle", "2"]
 
 
-def size_of_lines(count: int) -> int:
-    """How many bytes the documents of so many events are as JSON."""
-    sizes = [len(orjson.dumps(bson.decode(each))) + 1 for each in plain(min(count, DIFFERENT))]
+def size_of(sink: str, count: int) -> int:
+    """How many bytes so many documents are in a file, as lines of JSON or as BSON."""
+    known = plain(min(count, DIFFERENT))
+    is_bson = sink == SNAPSHOT
+    sizes = [len(each) if is_bson else len(orjson.dumps(bson.decode(each))) + 1 for each in known]
     return sum(sizes) * (count // len(sizes)) + sum(sizes[: count % len(sizes)])
 
 
 def config_text(trial: Trial, uri: str) -> str:
     """The configuration file of mstream: one job, the process runtime."""
-    is_file = trial.sink == "file"
-    encoding = "json" if is_file else "bson"
-    to_file = 'service_name = "out", resource = "out.jsonl"'
+    is_file = trial.sink in {"file", SNAPSHOT}
+    encoding = "json" if trial.sink == "file" else "bson"
+    to_file = f'service_name = "out", resource = "{trial.target.name}", output_encoding = "{encoding}"'
     to_copies = f'service_name = "shop", resource = "copies", write_mode = "{trial.sink}", output_encoding = "bson"'
+    snapshot = "only" if trial.sink == SNAPSHOT else "never"
     return f"""\
 [system]
 state = "{trial.folder / "state.db"}"
@@ -177,6 +184,6 @@ path = "{trial.folder}"
 
 [[connectors]]
 name = "bench"
-source = {{ service_name = "shop", resource = "orders", output_encoding = "{encoding}" }}
+source = {{ service_name = "shop", resource = "orders", output_encoding = "{encoding}", snapshot = "{snapshot}" }}
 sinks = [{{ {to_file if is_file else to_copies} }}]
 """

@@ -1,7 +1,8 @@
 """A member of a replica set that plays change events encoded beforehand, and counts the documents that it is sent.
 
-`python -m bench.mongodb_server COUNT SIZE BOARD` prints its port. A stream has COUNT events, SIZE in an answer; writes
-are acknowledged at once, and how many documents they held, and the sum of their checksums, stands in the file BOARD.
+`python -m bench.mongodb_server COUNT SIZE BOARD` prints its port. A stream has COUNT events, a collection as many
+documents, SIZE in an answer; writes are acknowledged at once, and how many documents they held, and the sum of their
+checksums, stands in the file BOARD.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 import bson
 from bson import Timestamp
+from bson.raw_bson import RawBSONDocument
 
 from bench.bson import plain
 
@@ -27,6 +29,8 @@ BOARD: Final = struct.Struct("<QQ")
 _OP_MSG, _OP_QUERY, _OP_REPLY = 2013, 2004, 1
 #: Events that differ; after them the same come again.
 DIFFERENT: Final = 20_000
+#: The cursor of who reads a collection; those of streams are small.
+READING: Final = 1 << 40
 #: Seconds that a stream at its end waits before it says so.
 _PAUSE: Final = 0.5
 _TIME: Final = Timestamp(1_700_000_000, 1)
@@ -66,6 +70,22 @@ def answers(count: int, size: int) -> list[bytes]:
     return [made[each % len(made)] for each in range(count // size)]
 
 
+def found(count: int, size: int) -> list[bytes]:
+    """The body of each answer to who reads a collection, in order."""
+    known = [RawBSONDocument(each) for each in plain(min(count, DIFFERENT))]
+    pieces = [known[start : start + size] for start in range(0, len(known), size)]
+    left = count // size - 1
+    middle = [_encoded(_documents("nextBatch", piece)) for piece in pieces] if left > 1 else []
+    more = [middle[each % len(pieces)] for each in range(1, left)]
+    last = _encoded(_documents("nextBatch", pieces[left % len(pieces)], 0))
+    return [_encoded(_documents("firstBatch", pieces[0])), *more, last]
+
+
+def _documents(name: str, batch: list[Any], number: int = READING) -> dict[str, Any]:
+    cursor = {"id": bson.Int64(number), "ns": "bench.orders", name: batch}
+    return {"cursor": cursor, "operationTime": _TIME, "ok": 1.0}
+
+
 def _cursor(name: str, batch: list[dict[str, Any]], number: int = 1) -> dict[str, Any]:
     token = batch[-1]["_id"] if batch else {"_data": "8200000000"}
     cursor = {"id": bson.Int64(number), "ns": "bench.orders", name: batch, "postBatchResumeToken": token}
@@ -79,8 +99,10 @@ def _encoded(reply: Mapping[str, Any]) -> bytes:
 class Member:
     """What all connections share."""
 
-    def __init__(self, replies: list[bytes], board: mmap.mmap) -> None:
+    def __init__(self, replies: list[bytes], documents: list[bytes], board: mmap.mmap) -> None:
         self.replies = replies
+        self.documents = documents
+        self.read = 0
         self.board = board
         self.port = 0
         self.streams = 0
@@ -100,6 +122,9 @@ class Member:
                 self.streams += 1
                 self.places[self.streams] = 0
                 return _encoded(_cursor("firstBatch", [], self.streams))
+            case "find":
+                self.read = 1
+                return self.documents[0]
             case "getMore":
                 return await self._next(command["getMore"])
             case "insert" | "update" | "delete":
@@ -108,6 +133,9 @@ class Member:
         return _encoded({"ok": 1.0})
 
     async def _next(self, stream: int) -> bytes:
+        if stream == READING:
+            self.read += 1
+            return self.documents[self.read - 1]
         place = self.places.get(stream, len(self.replies))
         if place >= len(self.replies):
             await asyncio.sleep(_PAUSE)
@@ -162,7 +190,7 @@ def _parts(body: bytes) -> tuple[dict[str, Any], list[bytes]]:
 
 async def _run(count: int, size: int, board: Path) -> None:
     with board.open("r+b") as file, mmap.mmap(file.fileno(), BOARD.size) as shown:
-        member = Member(answers(count, size), shown)
+        member = Member(answers(count, size), found(count, size), shown)
         server = await asyncio.start_server(member.serve, "127.0.0.1", 0, limit=1 << 22)
         member.port = server.sockets[0].getsockname()[1]
         print(member.port, flush=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import struct
 from collections.abc import Sequence
 from typing import Final
 
+_LAST: Final = operator.itemgetter(-1)
 _LENGTH: Final = struct.Struct("<i").unpack_from
 _SMALLEST: Final = 5
 #: Longer than any document that MongoDB takes, with room for those of other programs.
@@ -16,8 +18,9 @@ _LARGEST: Final = 64 * 1024 * 1024
 def are_documents(payloads: Sequence[bytes]) -> bool:
     """Whether each is as long as it says of itself, and ends as a document does."""
     try:
-        lengths = [length for (length,) in map(_LENGTH, payloads)]
-        return lengths == list(map(len, payloads)) and b"\0" * len(payloads) == bytes([each[-1] for each in payloads])
+        # tuples of one, on both sides: nothing of it is done by the interpreter
+        is_long = list(map(_LENGTH, payloads)) == list(zip(map(len, payloads), strict=True))
+        return is_long and not any(map(_LAST, payloads))
     except (TypeError, struct.error):
         return False
 
