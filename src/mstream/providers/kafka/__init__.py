@@ -13,7 +13,7 @@ from mstream.ports.probe import ProbeStep
 from mstream.ports.provider import Provider, SinkRole, SourceRole, not_built
 from mstream.ports.roles import Lanes, Resume, Sink, Source
 
-from .config import KafkaConfig
+from .config import KafkaConfig, same_cluster
 from .offsets import refused
 from .reading import KafkaSourceOptions, Start, check
 from .writing import KafkaSinkOptions, check_sink
@@ -79,7 +79,8 @@ PROVIDER: Provider[KafkaConfig, KafkaService] = Provider(
         needs_input_encoding=True,
         check=check,
     ),
-    sink=SinkRole(open=_sink, options=KafkaSinkOptions, check=check_sink),
+    sink=SinkRole(open=_sink, options=KafkaSinkOptions, transactional=True, check=check_sink),
+    commits_source=same_cluster,
     unavailable=_unavailable,
     probe=_probe,
     extra="kafka",

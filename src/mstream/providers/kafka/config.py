@@ -84,6 +84,21 @@ class KafkaConfig(ServiceConfig):
                 yield key, "options of the client are text; the value was taken as its text, put it in quotes"
 
 
+def same_cluster(sink: KafkaConfig, other: ServiceConfig) -> bool:
+    """Whether a transaction of a sink here can commit offsets of a group there."""
+    if not isinstance(other, KafkaConfig):
+        return False
+    return sink.name == other.name or bool(_brokers(sink) & _brokers(other))
+
+
+def _brokers(config: KafkaConfig) -> frozenset[str]:
+    """Those that it begins with, written in one way."""
+    settings = config.client_settings
+    named = settings.get("bootstrap.servers", settings.get("metadata.broker.list", ""))
+    brokers = (each.strip().rpartition("://")[2].lower() for each in named.split(","))
+    return frozenset(each.replace("127.0.0.1", "localhost") for each in brokers if each)
+
+
 def _text(value: Any) -> Any:
     match value:
         case bool():

@@ -21,6 +21,7 @@ from .lots import Lot
 from .options import Client
 from .records import Messages, Row
 from .service import KafkaService
+from .sizes import fitting
 from .topics import Topics
 
 #: Seconds between two looks at what the producer reports: while something is under way, and else.
@@ -32,11 +33,6 @@ _PATIENCE: Final = 120.0
 _LAST_REPORTS: Final = 10.0
 #: Turns of the loop after the end of a write that has failed in which another may come that was begun before.
 _SETTLING: Final = 3
-#: Bytes of messages that a producer gathers into one request for a partition.
-_REQUEST: Final = 1_000_000
-#: Of one message where no topic says otherwise, as librdkafka has it, and the most that it can.
-_MESSAGE: Final = 1_000_000
-_LARGEST_MESSAGE: Final = 1_000_000_000
 
 
 class Producing:
@@ -46,7 +42,8 @@ class Producing:
         self._service = service
         self._settings = settings
         self._topics = topics
-        self._what = what
+        #: The sink's resource, as errors name it.
+        self.what = what
         self._loop = asyncio.get_running_loop()
         self._producer: Producer | None = None
         self._lots: dict[Lot, None] = {}
@@ -122,7 +119,7 @@ class Producing:
     async def _ready(self, messages: Messages) -> None:
         """A producer that takes these messages."""
         await self._topics.know(messages.names())
-        sizes = self._fitting()
+        sizes = fitting(self._topics.limits.values())
         if self._producer is not None and not self._is_stale and sizes == self._sizes:
             return
         for each in list(self._lots):
@@ -221,9 +218,9 @@ class Producing:
         """What the client reports of itself."""
         self._heard = error
         if error.fatal():
-            self._spoil(self._ours(error, self._what))
+            self._spoil(self._ours(error, self.what))
         elif fault_of(error) in HOPELESS and not self._has_delivered:
-            self._spoil(self._service.error(error, self._what))
+            self._spoil(self._service.error(error, self.what))
 
     def _ours(self, error: KafkaError, what: str) -> ServiceError:
         """A new producer can do what one that is fenced, or out of step, cannot."""
@@ -238,9 +235,7 @@ class Producing:
             self._spoilt_at = self._loop.time()
 
     def _late(self, patience: float) -> MstreamError:
-        text = (
-            f"{self._service.named(self._what)}: no acknowledgement within {patience:g} seconds (delivery.timeout.ms)"
-        )
+        text = f"{self._service.named(self.what)}: no acknowledgement within {patience:g} seconds (delivery.timeout.ms)"
         if self._heard is None:
             return Unreachable(text)
         found = self._service.error(self._heard)
@@ -253,12 +248,6 @@ class Producing:
         return _PATIENCE if given is None else int(given) / 1000
 
     # -------------------------------------------------------------------------------------------------------- producers
-    def _fitting(self) -> tuple[int, int]:
-        """Bytes of a message and of a request that the topics take."""
-        limits = [each for each in self._topics.limits.values() if each is not None]
-        message = min(max(limits, default=_MESSAGE), _LARGEST_MESSAGE)
-        return message, min(_REQUEST, *limits, message)
-
     def _make(self, sizes: tuple[int, int]) -> None:
         message, request = sizes
         own = {"enable.idempotence": "true", "message.max.bytes": str(message), "batch.size": str(request)}
@@ -273,7 +262,7 @@ class Producing:
         try:
             self._producer = Producer({**self._service.options(Client.PRODUCER, self._on_error), **own})
         except KafkaException as error:
-            raise self._service.error(error, self._what) from None
+            raise self._service.error(error, self.what) from None
         self._sizes, self._is_stale = sizes, False
 
     async def _let_go(self) -> None:

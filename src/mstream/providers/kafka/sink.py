@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from mstream.domain.batch import Batch, Form
 from mstream.domain.connector import SinkRef
-from mstream.errors import MstreamError, RecordRefused
+from mstream.errors import GuaranteeUnavailable, MstreamError, RecordRefused
 from mstream.foundation.concurrency import background, shielded
+from mstream.ports.checkpoints import PendingCheckpoint
 from mstream.ports.roles import Failure
 
+from .handles import GroupHandle
 from .lots import Lot
 from .options import Client, client_options
 from .outcomes import outcome_of, topic_of, with_followers
@@ -19,6 +22,7 @@ from .producing import Producing
 from .records import MessageMaker
 from .service import KafkaService
 from .topics import Topics
+from .transactions import Part, Transacting
 from .writing import KafkaSinkOptions
 
 
@@ -28,11 +32,21 @@ class KafkaSink:
     accepts: Form = Form.PAYLOADS
     overlap: int = 16
 
-    def __init__(self, service: KafkaService, maker: MessageMaker, producing: Producing, topics: Topics) -> None:
+    def __init__(
+        self,
+        service: KafkaService,
+        settings: Mapping[str, str],
+        maker: MessageMaker,
+        producing: Producing,
+        topics: Topics,
+    ) -> None:
         self._service = service
+        self._settings = settings
         self._maker = maker
         self._producing = producing
         self._topics = topics
+        #: Made where its transactions carry the places of the source.
+        self._transacting: Transacting | None = None
 
     async def write(self, batch: Batch) -> Sequence[Failure]:
         """Returns once every message was acknowledged, or is a failure."""
@@ -42,6 +56,42 @@ class KafkaSink:
         if not (lot.failed or lot.refused or lot.unsent or lot.messages.refused):
             return ()
         return self._failures(batch, lot, taken_back)
+
+    async def fence(self, job: str, member: int) -> None:
+        """Nobody else commits for this member from now on; what a member before it has left open is given up."""
+        self._transacting = Transacting(self._service, self._settings, self._topics, self._producing.what)
+        await self._transacting.fence(f"mstream-{job}-{member}")
+
+    async def write_with(self, batches: Sequence[Batch], checkpoint: PendingCheckpoint) -> Sequence[Failure]:
+        """In one transaction with the places of the source in its group, which is of the same cluster."""
+        handle = checkpoint.source_handle
+        if self._transacting is None or not isinstance(handle, GroupHandle):
+            message = f"{self._service.named(self._producing.what)}: the source has no group in this cluster"
+            raise GuaranteeUnavailable(message)
+        parts = [Part(self._maker.messages(each)) for each in batches]
+        if not any(each.messages.refused for each in parts):
+            offsets = handle.offsets(checkpoint.positions)
+            if await self._transacting.commit(parts, offsets, handle.group):
+                return ()
+        failures: list[Failure] = []
+        start = 0
+        for part in parts:
+            failures += [replace(each, index=start + each.index) for each in self._refusals(part)]
+            start += len(part.messages.values)
+        return failures
+
+    async def close(self) -> None:
+        """Leaves no transaction open."""
+        if self._transacting is not None:
+            await self._transacting.close()
+
+    def _refusals(self, part: Part) -> Sequence[Failure]:
+        """Nothing of the transaction was written: only those count that would never be."""
+        found = outcome_of(part.messages, part.failed, self._topics.limits, self._error)
+        refused = {**found.refused, **part.messages.refused}
+        for index, error in part.refused.items():
+            refused[index] = self._error(error, topic_of(part.messages, index))
+        return [Failure(index=index, error=error) for index, error in sorted(refused.items())]
 
     def _failures(self, batch: Batch, lot: Lot, taken_back: MstreamError | None) -> Sequence[Failure]:
         if taken_back is not None and not taken_back.retryable:
@@ -75,6 +125,10 @@ async def open_sink(live: KafkaService, ref: SinkRef, options: KafkaSinkOptions)
     maker = MessageMaker(ref.resource, options, live.named(what))
     try:
         async with background(producing.serve()):
-            yield KafkaSink(live, maker, producing, topics)
+            sink = KafkaSink(live, settings, maker, producing, topics)
+            try:
+                yield sink
+            finally:
+                await shielded(sink.close())
     finally:
         await shielded(producing.close())

@@ -1,0 +1,212 @@
+"""Records and the places of their source in one transaction of the cluster; everything that blocks, in one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from mstream.errors import MstreamError, OutcomeUnknown, ServiceError, Unreachable
+from mstream.foundation.clock import monotonic
+from mstream.observability.logs import get_logger
+
+from .faults import HOPELESS, OF_A_RECORD, Fault, fault_of
+from .options import Client
+from .records import Messages
+from .service import KafkaService
+from .sizes import fitting
+from .topics import Topics
+
+log = get_logger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds for one step of a transaction; the cluster gives the whole of it up after `transaction.timeout.ms`.
+_PATIENCE: Final = 15.0
+#: Milliseconds after which the cluster gives up what a producer that is gone has left open.
+_TIMEOUT_MS: Final = "10000"
+#: Seconds that a full queue is waited for at a time.
+_ROOM: Final = 0.05
+#: Faults of the client that a run cannot mend by trying again.
+_FOR_GOOD: Final = HOPELESS | {Fault.AUTHORISATION, Fault.SETTINGS}
+
+
+@dataclass(slots=True)
+class Part:
+    """The messages of one batch of a transaction, and which of them were not taken."""
+
+    messages: Messages
+    failed: list[tuple[KafkaError, Message]] = field(default_factory=list)
+    #: By index: what the client has refused by itself.
+    refused: dict[int, Exception] = field(default_factory=dict)
+
+    def report(self, error: KafkaError | None, message: Message) -> None:
+        """What the client says of one message."""
+        if error is not None:
+            self.failed.append((error, message))
+
+
+class Transacting:
+    """One producer with an identity: who has it later ends what an earlier one has left open."""
+
+    def __init__(self, service: KafkaService, settings: Mapping[str, str], topics: Topics, what: str) -> None:
+        self._service = service
+        self._settings = settings
+        self._topics = topics
+        self._what = what
+        self._identity = ""
+        self._producer: Producer | None = None
+        self._sizes = (0, 0)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-transactions")
+        #: Of the client's own accord: why nothing will come of it.
+        self._hopeless: KafkaError | None = None
+
+    async def fence(self, identity: str) -> None:
+        """Returns once nobody else commits with this identity. Raises ServiceError."""
+        self._identity = identity
+        await self._in_thread(self._ready)
+
+    async def commit(self, parts: Sequence[Part], offsets: list[TopicPartition], group: Any) -> bool:
+        """Whether all of it is committed, with the offsets in that group.
+
+        False: nothing is, and the parts say which records were not taken. Raises ServiceError when nothing is,
+        OutcomeUnknown when that is not known.
+        """
+        await self._topics.know({name for each in parts for name in each.messages.names()})
+        return await self._in_thread(lambda: self._commit(parts, offsets, group))
+
+    async def close(self) -> None:
+        """Leaves nothing open; waits for a step that is under way."""
+        await self._in_thread(self._drop)
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    # -------------------------------------------------------------------------------------------------- in the thread
+    def _ready(self) -> Producer:
+        sizes = fitting(self._topics.limits.values())
+        if self._producer is not None and sizes == self._sizes:
+            return self._producer
+        self._drop()
+        self._hopeless = None
+        message, request = sizes
+        own = {"message.max.bytes": str(message), "batch.size": str(request), "transaction.timeout.ms": _TIMEOUT_MS}
+        ours = {"enable.idempotence": "true", "transactional.id": self._identity}
+        options = self._service.options(Client.PRODUCER, self._heard)
+        producer = None
+        try:
+            producer = Producer({**options, **own, **self._settings, **ours})
+            self._until_done(lambda: producer.init_transactions(1.0))
+        except KafkaException as error:
+            self._purge(producer)
+            raise self._error(error) from None
+        self._producer, self._sizes = producer, sizes
+        return producer
+
+    def _commit(self, parts: Sequence[Part], offsets: list[TopicPartition], group: Any) -> bool:
+        producer = self._ready()
+        committing = False
+        try:
+            producer.begin_transaction()
+            for part in parts:
+                self._produce(producer, part)
+            if any(part.refused for part in parts) or self._is_unsent(producer, parts):
+                self._abort(producer)
+                return False
+            if offsets:
+                self._until_done(lambda: producer.send_offsets_to_transaction(offsets, group, _PATIENCE))
+            committing = True
+            self._until_done(lambda: producer.commit_transaction(_PATIENCE))
+        except KafkaException as error:
+            raise self._given_up(producer, error, committing=committing) from None
+        return True
+
+    def _produce(self, producer: Producer, part: Part) -> None:
+        produce, report = producer.produce, part.report
+        for index, topic, value, key, time, headers in part.messages.rows():
+            while True:
+                try:
+                    produce(topic, value, key, -1, report, None, time, headers)  # type: ignore[arg-type]  # as the sink
+                except BufferError:
+                    producer.poll(_ROOM)
+                    continue
+                except KafkaException as error:
+                    if fault_of(error) not in OF_A_RECORD:
+                        raise
+                    part.refused[index] = error
+                except (TypeError, ValueError) as error:
+                    part.refused[index] = error
+                break
+
+    def _is_unsent(self, producer: Producer, parts: Sequence[Part]) -> bool:
+        """Whether there is a message that was not taken. Raises KafkaException where that is not for its own sake."""
+        began = monotonic()
+        while producer.flush(1.0):
+            if self._hopeless is not None:
+                raise KafkaException(self._hopeless)
+            if monotonic() - began > _PATIENCE:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - its name has an underscore
+        failed = [error for part in parts for error, _ in part.failed]
+        others = [each for each in failed if fault_of(each) not in OF_A_RECORD | {Fault.CLOSED}]
+        if others:
+            raise KafkaException(others[0])
+        return bool(failed)
+
+    def _until_done(self, step: Callable[[], object]) -> None:
+        """Again while the client says that it may; it knows what it has done already."""
+        began = monotonic()
+        while True:
+            try:
+                step()
+            except KafkaException as error:
+                if self._hopeless is not None:
+                    raise KafkaException(self._hopeless) from None
+                if not error.args[0].retriable() or monotonic() - began > _PATIENCE:
+                    raise
+            else:
+                return
+
+    def _given_up(self, producer: Producer, error: KafkaException, *, committing: bool) -> MstreamError:
+        """What is raised for it; the next transaction has a producer that can begin one."""
+        kafka_error = error.args[0]
+        if kafka_error.txn_requires_abort() or not (committing or kafka_error.fatal()):
+            self._abort(producer)
+            return self._error(error)
+        self._drop()
+        found = self._error(error)
+        if not committing:
+            return found
+        return OutcomeUnknown(f"{found}; whether the transaction was committed is not known")
+
+    def _abort(self, producer: Producer) -> None:
+        try:
+            self._until_done(lambda: producer.abort_transaction(_PATIENCE))
+        except KafkaException as error:
+            # The next producer with this identity ends it.
+            log.info("transaction_not_aborted", service=self._service.config.name, fault=fault_of(error).name)
+            self._drop()
+
+    def _drop(self) -> None:
+        producer, self._producer = self._producer, None
+        self._purge(producer)
+
+    def _purge(self, producer: Producer | None) -> None:
+        if producer is not None:
+            with contextlib.suppress(KafkaException):
+                producer.purge(in_queue=True, in_flight=True, blocking=False)
+            producer.poll(0)
+
+    def _heard(self, error: KafkaError) -> None:
+        if fault_of(error) in HOPELESS:
+            self._hopeless = error
+
+    def _error(self, error: KafkaException) -> ServiceError:
+        """A new producer can go on where one is fenced, or out of step; not where somebody must mend something."""
+        found = self._service.error(error, self._what)
+        return found if found.retryable or fault_of(error) in _FOR_GOOD else Unreachable(str(found))
