@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 import structlog
 
-from tests.servers import kafka, mariadb, mongo_java, mongodb, nx, postgresql
+from tests.servers import apicurio, kafka, mariadb, mongo_java, mongodb, nx, postgresql
 
 # An example takes as long as the machine lets it; the limit per test holds all the same.
 hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
@@ -30,6 +30,7 @@ CONNECTED = frozenset(
         "running_nx",
         "mongodb_deployment",
         "running_kafka",
+        "apicurio",
     }
 )
 #: pymongo forgets a socket, now and then, when it is given up while it connects.
@@ -67,6 +68,7 @@ def pytest_report_header() -> list[str]:
         ("mongo-java-server", mongo_java.is_installed(), mongo_java.ADVICE),
         ("nx-27017", nx.is_installed(), nx.ADVICE),
         ("Apache Kafka", kafka.is_installed(), kafka.ADVICE),
+        ("Apicurio Registry", apicurio.is_installed(), apicurio.ADVICE),
     ]
     found = [name for name, is_installed, _ in servers if is_installed]
     lines = [f"servers: {', '.join(found) or 'none'}"]

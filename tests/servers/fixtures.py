@@ -8,6 +8,8 @@
 `mongo_java_server`, `nx_server`                 the stand-in itself
 `kafka_topics`                                   names for topics on the session's Apache Kafka
 `kafka_server`                                   the broker itself, to stop, crash and restart; runs again afterwards
+`apicurio`                                       the session's Apicurio Registry; a test has subjects of its own
+`schema_registry`                                a stand-in for a schema registry, that may be broken
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.servers import apicurio as apicurio_registry
 from tests.servers import kafka, mariadb, mongo_java, mongodb, nx, postgresql
+from tests.servers.apicurio import ApicurioServer
 from tests.servers.kafka import KafkaServer, KafkaTopics
 from tests.servers.mariadb import MariadbServer
 from tests.servers.mongo_java import MongoJavaServer
 from tests.servers.mongodb import MongoDatabase
 from tests.servers.nx import NxServer
 from tests.servers.postgresql import PostgresServer
+from tests.servers.schema_registry import SchemaRegistryServer
 
 
 @pytest.fixture(scope="session")
@@ -177,3 +182,25 @@ def kafka_server(running_kafka: KafkaServer) -> Iterator[KafkaServer]:
 def kafka_topics(running_kafka: KafkaServer) -> KafkaTopics:
     """Topics of a test."""
     return KafkaTopics(running_kafka)
+
+
+@pytest.fixture(scope="session")
+def apicurio() -> Iterator[ApicurioServer]:
+    """The session's Apicurio Registry."""
+    if not apicurio_registry.is_installed():
+        pytest.skip(f"Java and Maven are not installed; {apicurio_registry.ADVICE}")
+    server = ApicurioServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def schema_registry() -> Iterator[SchemaRegistryServer]:
+    """One of the test's own."""
+    server = SchemaRegistryServer()
+    server.start()
+    yield server
+    server.stop()

@@ -17,7 +17,7 @@ ADVICE = "apt-get install default-jdk-headless maven"
 #: For servers that are asked little.
 SMALL_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
 
-_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 
 
 def is_installed() -> bool:
@@ -46,7 +46,13 @@ def prepared(name: str, recipe: Sequence[Path], build: Callable[[Path], None]) -
 def copy_jars(pom: Path, folder: Path) -> None:
     """All that the pom depends on."""
     options = [f"-DoutputDirectory={folder}", "-DincludeScope=runtime"]
-    run([program("mvn"), "-q", "-B", "-ntp", "-f", str(pom), _COPY, *options])
+    run([program("mvn"), "-q", "-B", "-ntp", "-f", str(pom), f"{_PLUGIN}:copy-dependencies", *options])
+
+
+def unpack(pom: Path, folder: Path) -> None:
+    """The contents of all that the pom depends on."""
+    options = [f"-DoutputDirectory={folder}", f"-DmarkersDirectory={folder / 'markers'}"]
+    run([program("mvn"), "-q", "-B", "-ntp", "-f", str(pom), f"{_PLUGIN}:unpack-dependencies", *options])
 
 
 def run(command: list[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from mstream.errors import ConfigError
 from mstream.ports.provider import Catalog, Provider
-from mstream.providers import file, http, kafka, memory, mongodb, pubsub, sql, udf
+from mstream.providers import file, http, kafka, memory, mongodb, pubsub, schema_registry, sql, udf
 
 #: Under this name a distribution offers a `Provider` of its own.
 PLUG_IN_GROUP: Final = "mstream.providers"
@@ -19,6 +19,7 @@ BUILT_IN: Final[Catalog] = (
     memory.PROVIDER,
     mongodb.PROVIDER,
     kafka.PROVIDER,
+    schema_registry.PROVIDER,
     pubsub.PROVIDER,
     http.PROVIDER,
 )
