@@ -87,7 +87,7 @@ class KafkaServer(ServerProcess):
         }
         self._properties = self.folder / "server.properties"
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
         self.run([*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)])
 
     @property
