@@ -104,14 +104,21 @@ class _Connector:
                 message = f"there is a schema {alias!r} in this connector already"
                 yield Finding(path=(*path, "id"), code=Code.DUPLICATE_NAME, message=message, suggestion="rename it")
             seen.update([alias] if alias else [])
-            yield from schema_findings(path, each)
             name = text_at(each, "service_name")
             service = self._known.get(name) if name else None
+            yield from schema_findings(path, each, has_name=self._has_name(alias, service))
             if name and service is None:
                 yield unknown_service((*path, "service_name"), name, self._known)
             elif service and service.provider and not service.provider.schemas:
                 message = f"service {name!r} ({service.kind}) keeps no schemas"
                 yield Finding(path=(*path, "service_name"), code=Code.ROLE_UNAVAILABLE, message=message)
+
+    def _has_name(self, alias: str | None, service: KnownService | None) -> bool:
+        """Whether a service knows itself what it calls a schema: by the one topic whose step names it."""
+        parts = [table_at(self._table, "source") or {}, *(each for _, each in entries(self._table, "sinks"))]
+        resources = {text_at(each, "resource") for each in parts if alias and text_at(each, "schema_id") == alias}
+        provider = service.provider if service else None
+        return provider is not None and provider.schema_name is not None and len(resources) == 1
 
     def _encodings(self) -> Iterator[Finding]:
         """Judged only where every step can be understood."""

@@ -31,10 +31,10 @@ def take_in_files(tables: dict[str, Any], folder: FilePath) -> Iterator[Finding]
                 del schema["file"]
 
 
-def schema_findings(path: Path, table: Mapping[str, Any]) -> Iterator[Finding]:
-    """What is wrong with one entry, whatever service it names."""
+def schema_findings(path: Path, table: Mapping[str, Any], *, has_name: bool) -> Iterator[Finding]:
+    """What is wrong with one entry; `has_name`: its service knows what it is called there."""
     has_service, has_resource = "service_name" in table, "resource" in table
-    if has_service != has_resource:
+    if has_service != has_resource and not (has_service and has_name):
         missing = "resource" if has_service else "service_name"
         message = f"{missing!r} is missing: a schema of a service is named by both"
         yield Finding(path=(*path, missing), code=Code.MISSING_KEY, message=message)

@@ -69,7 +69,8 @@ class SchemaRef(Model):
     id: Name
     #: The service that keeps it.
     service_name: Name | None = None
-    #: What it is called there: of a schema registry `SUBJECT`, the newest, or `SUBJECT:VERSION`.
+    #: What it is called there: of a schema registry `SUBJECT`, the newest, or `SUBJECT:VERSION`; without it the subject
+    #: of the values of the topic whose step names it.
     resource: Name | None = None
     #: What it is a schema of.
     encoding: Encoding = Encoding.AVRO
@@ -77,6 +78,8 @@ class SchemaRef(Model):
     text: Name | None = None
     #: Instead of the text a file, relative to the configuration file, and taken in with that.
     file: Name | None = None
+    #: How decimals in Avro are read: by its specification, or as v0.47 wrote them; they are written by the former.
+    decimals: Literal["standard", "text"] = "standard"
 
 
 class BatchPolicy(Model):
@@ -174,6 +177,10 @@ class ConnectorSpec(Model):
     def steps(self) -> tuple[Ref, ...]:
         """Source, middlewares and sinks, in order."""
         return (self.source, *self.middlewares, *self.sinks)
+
+    def resources_of(self, schema: str) -> tuple[str, ...]:
+        """The resources of the source and the sinks that name a schema, sorted, once each."""
+        return tuple(sorted({each.resource for each in (self.source, *self.sinks) if each.schema_id == schema}))
 
     @property
     def service_names(self) -> tuple[str, ...]:

@@ -50,7 +50,12 @@ def conversion_between(source: Encoding, target: Encoding, mode: JsonMode) -> Co
 
 
 def avro_codec(
-    name: str, schema: SchemaText | None, *, reads_as: SchemaText | None = None, is_numbered: bool = False
+    name: str,
+    schema: SchemaText | None,
+    *,
+    reads_as: SchemaText | None = None,
+    is_numbered: bool = False,
+    text_decimals: bool = False,
 ) -> Codec:
     """The codec of an Avro schema, as `encodings.avro.AvroCodec` has it; its number is the schema's `id`.
 
@@ -76,6 +81,7 @@ def avro_codec(
             reads_as=understood(reads_as),
             number=int(schema.id) if schema and is_numbered else None,
             is_numbered=is_numbered,
+            text_decimals=text_decimals,
         )
     except SchemaInvalid as error:
         message = f"schema {name!r}: {error}"

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from mstream.domain.batch import Document, Encoding
-from mstream.encodings.avro_flavours import PLAIN
+from mstream.encodings.avro_flavours import PLAIN, TEXT_DECIMAL
 from mstream.encodings.avro_leaves import Misfit, Put
 from mstream.encodings.avro_parts import FAULTS, Broken, Get
 from mstream.encodings.avro_reading import Flavour, Reading
@@ -30,7 +30,8 @@ class AvroCodec:
     """Datums of one schema; a record that refers to another schema by number is of that one.
 
     `name`: what the schema is called in errors. `reads_as`: every record is read by this schema, whatever it was
-    written by. `number`: that of the schema, where records carry one; `is_numbered`: they do.
+    written by. `number`: that of the schema, where records carry one; `is_numbered`: they do. `text_decimals`: decimals
+    are read as v0.47 wrote them.
     """
 
     encoding = Encoding.AVRO
@@ -43,8 +44,10 @@ class AvroCodec:
         reads_as: AvroSchema | None = None,
         number: int | None = None,
         is_numbered: bool = False,
+        text_decimals: bool = False,
     ) -> None:
         """Raises SchemaInvalid."""
+        self._text_decimals = text_decimals
         self._name = name
         self._schema = schema
         self._reads_as = reads_as
@@ -107,6 +110,8 @@ class AvroCodec:
         if isinstance(written, str):
             raise DecodeError(written)
         read = self._reads_as or written
+        if self._text_decimals:
+            flavour = {**flavour, "decimal": flavour[TEXT_DECIMAL]}
         try:
             gets[head] = get = Reading(written, read, flavour).get(written.root, read.root)
         except (SchemaInvalid, RecursionError) as error:

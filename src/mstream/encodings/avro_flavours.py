@@ -25,6 +25,9 @@ _PLAIN_DOUBLE: Final = 1e15
 _SMALL_DOUBLE: Final = 1e-4
 _MS: Final = 1000
 
+#: The word of a decimal of v0.47.
+TEXT_DECIMAL: Final = "decimal of text"
+
 Make = Callable[[Any], Any]
 
 
@@ -41,6 +44,11 @@ def _span(kind: Kind) -> Callable[[int], dt.timedelta]:
 def _decimal(kind: Kind) -> Callable[[bytes], Decimal]:
     scale = kind.node.get("scale", 0)
     return lambda data: Decimal(f"{int.from_bytes(data, 'big', signed=True)}E-{scale}")
+
+
+def _decimal_of_text(kind: Kind) -> Callable[[bytes], Decimal]:
+    """As v0.47 writes them: the number's text stands where the number belongs."""
+    return lambda data: Decimal(data.decode("ascii"))
 
 
 def _uuid(kind: Kind) -> Make:
@@ -86,6 +94,7 @@ def _local_moment(kind: Kind) -> Callable[[int], dt.datetime]:
 #: As scripts see them: types of Python's own.
 PLAIN: Final[Flavour] = {
     "decimal": _decimal,
+    TEXT_DECIMAL: _decimal_of_text,
     "uuid": _uuid,
     "date": _day,
     "time-millis": _clock,
@@ -127,6 +136,10 @@ def _trimmed(text: str) -> str:
     return text.rstrip("0") if "." in text else text
 
 
+def _joined(first: Make, then: Make) -> Make:
+    return lambda value: then(first(value))
+
+
 def _text_of(make: Callable[[Kind], Make], spell: Callable[[Any], str]) -> Callable[[Kind], Make]:
     """As text; ticks that have no name stay a number, as text."""
 
@@ -157,7 +170,8 @@ def _json_uuid(kind: Kind) -> Make | None:
 
 #: As flat JSON has them.
 JSON: Final[Flavour] = {
-    "decimal": _text_of(_decimal, str),
+    "decimal": lambda kind: _joined(_decimal(kind), str),
+    TEXT_DECIMAL: lambda kind: _joined(_decimal_of_text(kind), str),
     "uuid": _json_uuid,
     "date": _text_of(_day, dt.date.isoformat),
     "time-millis": _text_of(_clock, clock_text),
@@ -189,10 +203,6 @@ def bson_flavour() -> Flavour:
     from bson import Decimal128, Int64  # noqa: PLC0415 - only who asks needs it
     from bson.datetime_ms import DatetimeMS  # noqa: PLC0415 - the same
 
-    def decimal(kind: Kind) -> Make:
-        made = _decimal(kind)
-        return lambda data: Decimal128(made(data))
-
     def moment(kind: Kind) -> Make:
         divisor = 1 if _unit(kind) == "millis" else _MS
         made = _moment(kind)
@@ -212,7 +222,8 @@ def bson_flavour() -> Flavour:
     return {
         **PLAIN,
         "long": lambda kind: Int64,
-        "decimal": decimal,
+        "decimal": lambda kind: _joined(_decimal(kind), Decimal128),
+        TEXT_DECIMAL: lambda kind: _joined(_decimal_of_text(kind), Decimal128),
         "date": day,
         "time-millis": lambda kind: None,
         "time-micros": lambda kind: Int64,

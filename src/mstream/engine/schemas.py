@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from mstream.domain.connector import ConnectorSpec, SchemaRef
 from mstream.encodings import avro_codec
@@ -65,6 +66,7 @@ async def schemas_of(connector: ConnectorSpec, way: Way, services: Services) -> 
     found = Schemas()
     for ref in connector.schemas:
         if ref.id in named and ref.id not in found.codecs:
+            ref = _named(ref, connector, services)  # noqa: PLW2901 - whole from here on
             await _add(ref, services, found, only_reads=ref.id == way.arrival.schema)
     for alias in sorted(filter(None, named - found.codecs.keys())):
         message = f"there is no schema {alias!r} in the connector; define it under 'schemas'"
@@ -72,14 +74,26 @@ async def schemas_of(connector: ConnectorSpec, way: Way, services: Services) -> 
     return found
 
 
+def _named(ref: SchemaRef, connector: ConnectorSpec, services: Services) -> SchemaRef:
+    """With what it is called in its service, also where that is told by a topic."""
+    if ref.service_name is None or ref.resource is not None:
+        return ref
+    name, resources = services.provider(ref.service_name).schema_name, connector.resources_of(ref.id)
+    if name is None or len(resources) != 1:
+        message = f"schema {ref.id!r} needs a 'resource': nothing else tells what service {ref.service_name!r} calls it"
+        raise SchemaInvalid(message)
+    return ref.model_copy(update={"resource": name(resources[0])})
+
+
 async def _add(ref: SchemaRef, services: Services, found: Schemas, *, only_reads: bool) -> None:
     """`only_reads`: records that come say by themselves what they were written by."""
+    codec_of = partial(avro_codec, ref.id, text_decimals=ref.decimals == "text")
     given = SchemaText(id="", name=ref.id, encoding=ref.encoding, definition=ref.text or "")
     if ref.service_name is None:
         if ref.text is None:
             message = f"schema {ref.id!r} has no text; files are read with the configuration file, and nowhere else"
             raise SchemaInvalid(message)
-        found.add(ref.id, avro_codec(ref.id, given), "", None)
+        found.add(ref.id, codec_of(given), "", None)
         return
     provider = services.provider(ref.service_name)
     if provider.schemas is None:
@@ -88,13 +102,13 @@ async def _add(ref: SchemaRef, services: Services, found: Schemas, *, only_reads
     catalog: SchemaCatalog = provider.schemas(await services.live(ref.service_name))
     resource = ref.resource or ""
     if not isinstance(catalog, NumberedSchemas):
-        found.add(ref.id, avro_codec(ref.id, _there(await catalog.get(resource), ref)), "", None)
+        found.add(ref.id, codec_of(_there(await catalog.get(resource), ref)), "", None)
         return
     schema = await catalog.registered(resource, given) if ref.text else await catalog.get(resource)
     if not only_reads:
         schema = _there(schema, ref)
     reads_as = schema if schema is not None and schema.is_fixed else None
-    codec = avro_codec(ref.id, schema, reads_as=reads_as, is_numbered=True)
+    codec = codec_of(schema, reads_as=reads_as, is_numbered=True)
     found.add(ref.id, codec, ref.service_name, catalog)
 
 

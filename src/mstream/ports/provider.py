@@ -93,6 +93,8 @@ class Provider(Generic[C, L]):
     middleware: MiddlewareRole[C, L] | None = None
     documents: Callable[[L], DocumentStore] | None = None
     schemas: Callable[[L], SchemaCatalog] | None = None
+    #: What the schema of a resource's records is called there; None: it must be said.
+    schema_name: Callable[[str], str] | None = None
     #: Whether a sink here can commit together with a checkpoint that stands in that service.
     transactional_with: Callable[[C, ServiceConfig], bool] | None = None
     #: Whether a sink here can commit, together with its records, the places that a source in that service keeps.

@@ -23,6 +23,11 @@ provider = "mongodb"
 name = "home"
 connection_string = "env:NOWHERE"
 db_name = "home"
+
+[[services]]
+provider = "schema_registry"
+name = "registry"
+url = "http://127.0.0.1:1"
 """
 AVRO = ', output_encoding = "avro"'
 
@@ -101,6 +106,23 @@ def test_avro_needs_a_schema_where_somebody_looks_into_it(
 ) -> None:
     assert set(problems) <= set(found(tmp_path, text))
     assert bool(problems) == bool(found(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("source", "sink", "problems"),
+    [
+        (BY_ORDER, "", []),
+        ("", AVRO + BY_ORDER, []),
+        ("", "", [("schemas[0].resource", "missing_key")]),
+        (BY_ORDER, BY_ORDER, [("schemas[0].resource", "missing_key")]),
+    ],
+)
+def test_a_registry_calls_the_schema_of_one_topic_by_that(
+    tmp_path: Path, source: str, sink: str, problems: list[tuple[str, str]]
+) -> None:
+    text = connector("{ id = 'order', service_name = 'registry' }", TO_AVRO + source, sink)
+
+    assert found(tmp_path, text) == problems
 
 
 def test_the_text_of_a_file_is_taken_in_with_the_configuration(tmp_path: Path) -> None:

@@ -118,6 +118,26 @@ def test_named_types(row: dict[str, Any]) -> None:
     assert json.loads(converted(codec, Encoding.AVRO, Encoding.JSON, datum)) == read_again(row["json"])
 
 
+OF_DECIMALS = [
+    each["v047"] for each in ROWS["of_bson"] if each.get("because") == "decimals" and each["v047"]["json"] is not None
+]
+
+
+@pytest.mark.parametrize("row", OF_DECIMALS, ids=[each["avro"] for each in OF_DECIMALS])
+def test_decimals_that_v047_wrote_can_be_read(row: dict[str, Any]) -> None:
+    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}
+    definition = json.dumps({"type": "record", "name": "T", "fields": [{"name": "x", "type": decimal}]})
+    text = SchemaText(id="", name=None, encoding=Encoding.AVRO, definition=definition)
+    codec = avro_codec("rows", text, text_decimals=True)
+
+    made = in_other_forms(codec, bytes.fromhex(row["avro"]))
+
+    assert made["bson"] == row["bson"]
+    assert json.loads(made["json"]) == {"x": row["bson"]["x"]["$numberDecimal"]}
+    _, failures = codec.decode([b"\x06abc"])
+    assert "$.x: a value that cannot be" in str(failures[0].error)
+
+
 def read_again(text: str) -> Any:
     """Decimals come back as text."""
     document = json.loads(text)

@@ -36,6 +36,7 @@ def provider_on(
         sink=SinkRole(open=lambda live, ref, options: _opened(live)),
         middleware=MiddlewareRole(open=lambda live, ref, options: _opened(live)),
         schemas=SCHEMAS,
+        schema_name=lambda resource: f"{resource}-value",
     )
 
 

@@ -290,6 +290,20 @@ def test_records_are_written_by_the_newest_or_by_what_is_registered(near: Near) 
     assert catalog.taken == [("orders-value", ORDER)]
 
 
+def test_a_schema_without_a_name_is_that_of_the_one_resource_that_names_it(near: Near) -> None:
+    catalog = ScriptedCatalog(named={"out-value": schema(ORDER, 3)})
+    entry, sink = {"id": "order", "service_name": "reg"}, {**AVRO, "schema_id": "order"}
+
+    def run(**source: str) -> list[Any]:
+        given = [[b'{"id":1,"name":"a"}']]
+        made = trial(given, sink, source=source, schemas=[entry], catalog=catalog, encoding=Encoding.JSON)
+        return taken(near, made)
+
+    assert run(**JSON) == [[numbered(3, FIRST)]]
+    with pytest.raises(SchemaInvalid, match="schema 'order' needs a 'resource'"):
+        run(**JSON, schema_id="order")
+
+
 def test_a_subject_that_is_not_there_cannot_be_written_by(near: Near) -> None:
     made = trial(
         [[b"{}"]],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mstream.ports.probe import ProbeStep
 from mstream.ports.provider import Provider, not_built
 
-from .config import SchemaRegistryConfig
+from .config import SchemaRegistryConfig, subject_of
 
 if TYPE_CHECKING:
     from .service import SchemaRegistry
@@ -41,6 +41,7 @@ PROVIDER: Provider[SchemaRegistryConfig, SchemaRegistry] = Provider(
     config=SchemaRegistryConfig,
     connect=_connect,
     schemas=lambda live: live,
+    schema_name=subject_of,
     unavailable=_unavailable,
     probe=_probe,
     extra="schema-registry",

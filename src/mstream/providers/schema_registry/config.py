@@ -64,3 +64,8 @@ def subject_and_version(name: str) -> tuple[str, str | None]:
     if colon and subject and (version.isdecimal() or version == "latest"):
         return subject, version
     return name, None
+
+
+def subject_of(topic: str, *, is_key: bool = False) -> str:
+    """Under which the schema of a topic's values, or of its keys, is kept by those who say nothing else."""
+    return f"{topic}-{'key' if is_key else 'value'}"
