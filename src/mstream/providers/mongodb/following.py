@@ -138,11 +138,13 @@ class ChangeStream:
         """Open the stream at its place: what happens from now on is in it."""
         self._fragments.clear()
         await self._open(self.place)
-        if not self.place.is_known:
-            # where the server gives no token yet, what came after this moment is found by its time
-            self.place = self._began = Place(time=self.opened_at)
-            self.told = None
-        return self._taken()
+        if self.place.is_known:
+            return self._taken()
+        # where the server gives no token yet, what came after this moment is found by its time
+        self.place = Place(time=self.opened_at)
+        found = self._taken()
+        self.told, self._began = None, self.place if found.is_empty else Place(time=self.opened_at)
+        return found
 
     async def touched(self, place: Place) -> Place:
         """That place, found to be one that the server goes on from; for an unknown one that of this moment.

@@ -34,7 +34,7 @@ from .config import MongodbSourceOptions
 from .cursors import ServerCursor
 from .following import LANE
 from .places import Place, Range, Snapshot, query_of, text_of
-from .ranges import NO_EXPRESSIONS, both, id_of, named, reading, searching, within
+from .ranges import BATCH, NO_EXPRESSIONS, both, id_of, named, reading, searching, within
 from .service import MongodbService
 from .snapshot import Chunk, Progress, chunk_of
 
@@ -156,7 +156,7 @@ class Rereading:
                 return chunk, False
             if chunk.ids and chunk.ids[-1] in keys:
                 return chunk, True
-            await cursor.more()
+            await cursor.more(batchSize=BATCH)
             found += cursor.taken()
 
     def _chosen(self, keys: Sequence[bytes]) -> dict[str, Any]:
@@ -220,7 +220,7 @@ class _Search:
 
     async def _next(self) -> Found:
         if self._cursor.is_open:
-            await self._cursor.more()
+            await self._cursor.more(batchSize=BATCH)
         else:
             await self._opened()
         keys = list(map(id_of, self._cursor.taken()))

@@ -153,6 +153,9 @@ class MongodbSource:
             await shielded(beside.drop())
         else:
             found = await beside.looked_up(order)
+            if not stream.stands_at.is_known:
+                message = f"{self._what}: the server has not told yet where it stands; ask once something has happened"
+                raise Conflict(message)
             beside.take(replace(found, start=stream.stands_at))
         return Batch(payloads=[], encoding=Encoding.BSON, positions={LANE: beside.position(stream.stands_at)})
 
