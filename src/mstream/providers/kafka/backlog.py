@@ -27,7 +27,10 @@ class Backlog:
         self._encoding = encoding
         self._lock = threading.Lock()
         self._messages: list[Message] = []
+        #: Of these.
         self._bytes = 0
+        #: Messages of lanes that shall bring nothing for a while.
+        self._aside: dict[Lane, list[Message]] = {}
         self._limit = Limit(records=1000)
         #: Bytes of a message, by those that came last.
         self._average = 1024.0
@@ -66,7 +69,7 @@ class Backlog:
             self._average = max(1.0, size / len(messages))
             if self._ends:
                 for each in messages:
-                    self._ends.pop(partition_lane(each.topic() or "", each.partition() or 0), None)
+                    self._ends.pop(_lane(each), None)
 
     def begin(self, places: Mapping[Lane, int], *, told: Collection[Lane]) -> None:
         """Lanes begin at these offsets; those of `told` are known to be there already."""
@@ -75,21 +78,33 @@ class Backlog:
             self._begins.update({lane: at for lane, at in places.items() if lane not in told})
 
     def end(self, lane: Lane, offset: int) -> None:
-        """The lane is read up to here."""
+        """The lane goes on from here, whatever came before."""
         with self._lock:
             self._ends[lane] = offset
 
     def drop(self, lanes: Collection[Lane]) -> None:
         """Nothing of these will be read."""
-        gone = frozenset(lanes)
         with self._lock:
-            self._messages = [
-                each for each in self._messages if partition_lane(each.topic() or "", each.partition() or 0) not in gone
-            ]
-            self._bytes = sum(map(len, self._messages))
-            for lane in gone:
-                for places in (self._begins, self._ends, self._read, self._times):
+            self._keep([each for each in self._messages if _lane(each) not in lanes])
+            for lane in lanes:
+                for places in (self._begins, self._ends, self._read, self._times, self._aside):
                     places.pop(lane, None)
+
+    def set_aside(self, lanes: Collection[Lane]) -> None:
+        """Nothing of these is read until they are put back; there is room for others instead."""
+        with self._lock:
+            for lane in lanes:
+                self._aside.setdefault(lane, [])
+            for each in self._messages:
+                if (aside := self._aside.get(_lane(each))) is not None:
+                    aside.append(each)
+            self._keep([each for each in self._messages if _lane(each) not in self._aside])
+
+    def put_back(self, lanes: Collection[Lane]) -> None:
+        """They are read again, before all others."""
+        with self._lock:
+            back = [each for lane in lanes for each in self._aside.pop(lane, ())]
+            self._keep([*back, *self._messages])
 
     def take(self, limit: Limit) -> Batch | None:
         """What there is; None: nothing."""
@@ -100,8 +115,10 @@ class Backlog:
                 return _progress(begins)
             if self._messages:
                 return self._handed_out(self._some(limit))
-            ends = {lane: at for lane, at in self._ends.items() if at > self._read.get(lane, at)}
-            self._ends = {}
+            ends = {lane: at for lane, at in self._ends.items() if not self._aside.get(lane)}
+            for lane in ends:
+                del self._ends[lane]
+            ends = {lane: at for lane, at in ends.items() if at != self._read.get(lane, at)}
             self._read.update(ends)
             return _progress(ends) if ends else None
 
@@ -119,14 +136,17 @@ class Backlog:
         batch = batch_of(messages, self._encoding)
         for lane, position in batch.positions.items():
             self._read[lane] = offset_in(position) or 0
-        kind, milliseconds = messages[-1].timestamp()
-        if kind:
-            self._times[batch.lane_of(len(messages) - 1)] = milliseconds
+        last = {batch.lane: messages[-1]} if batch.lanes is None else dict(zip(batch.lanes, messages, strict=True))
+        for lane, message in last.items():
+            kind, milliseconds = message.timestamp()
+            if kind:
+                self._times[lane] = milliseconds
         return batch
 
     def _some(self, limit: Limit) -> list[Message]:
         if len(self._messages) <= limit.records and self._bytes <= limit.bytes:
-            taken, self._messages, self._bytes = self._messages, [], 0
+            taken = self._messages
+            self._keep([])
             return taken
         count, size = 0, 0
         for each in self._messages[: limit.records]:
@@ -134,9 +154,17 @@ class Backlog:
             if count and size > limit.bytes:
                 break
             count += 1
-        taken, self._messages = self._messages[:count], self._messages[count:]
-        self._bytes = sum(map(len, self._messages))
+        taken = self._messages[:count]
+        self._keep(self._messages[count:])
         return taken
+
+    def _keep(self, messages: list[Message]) -> None:
+        self._messages = messages
+        self._bytes = sum(map(len, messages))
+
+
+def _lane(message: Message) -> Lane:
+    return partition_lane(message.topic() or "", message.partition() or 0)
 
 
 def _progress(places: Mapping[Lane, int]) -> Batch:

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import CancelledError, Future
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from mstream.domain.checkpoint import Lane
-from mstream.encodings.cursors import partition_lane
-from mstream.errors import MstreamError, PositionLost, ResourceMissing
-from mstream.foundation.concurrency import first_of
+from mstream.errors import MstreamError
 from mstream.observability.logs import get_logger
 from mstream.ports.roles import Lanes, Resume
 
 from .backlog import Backlog
+from .bridge import Bridge
 from .faults import FAILURES, HOPELESS, Fault, fault_of
 from .membership import Membership, is_membership_fault
 from .offsets import Edge
-from .options import Client
-from .reading import KafkaSourceOptions, OnMissingTopic, OnPositionLost, Start
-from .service import KafkaService, Listener
+from .places import Places, lane_of
+from .reading import KafkaSourceOptions, OnMissingTopic, OnPositionLost
+from .service import KafkaService
+from .settings import is_eager, options_of, patience_of, started
+from .troubles import no_such_topic, place_lost
 
 log = get_logger(__name__)
 
 T = TypeVar("T")
 
-_COOPERATIVE: Final = "cooperative-sticky"
 #: Seconds that one call waits for messages; so long an order from the loop may have to wait.
 _WAIT: Final = 0.1
 #: Seconds between two looks whether a backlog without room has room again, at most.
@@ -60,32 +58,26 @@ class Consuming:
         self._reading = reading
         self._backlog = backlog
         self._options = options_of(service, self._heard, resume, reading)
+        self._bridge = Bridge()
         self._membership = Membership(
             lanes=lanes,
             resume=resume,
-            options=started(reading, service.config.client_settings),
+            places=Places(resume, started(reading, service.config.client_settings)),
             backlog=backlog,
-            loop=self,
-            is_eager=self._options.get("partition.assignment.strategy", _COOPERATIVE) != _COOPERATIVE,
+            loop=self._bridge,
+            is_eager=is_eager(self._options),
+            patience=patience_of(self._options),
         )
-        self._loop = asyncio.get_running_loop()
         #: Set when there is something for the reader.
         self.came = asyncio.Event()
-        self._orders: queue.SimpleQueue[Callable[[Consumer], None]] = queue.SimpleQueue()
-        self._wake = threading.Event()
-        self._closing = threading.Event()
-        self._asked: Future[Any] | None = None
         self._trouble: MstreamError | None = None
         #: The trouble is for good.
         self._has_failed = False
-        #: Lanes that bring nothing while nobody reads.
-        self._held: set[Lane] = set()
         #: Where the read ends, by lane; None: it does not.
         self._heads: dict[Lane, int] | None = None
         self._is_finishing = False
         #: Lanes have begun whose heads are not known yet.
         self._seeks_heads = False
-        self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="kafka-consumer", daemon=True)
 
     # ------------------------------------------------------------------------------------------- called from the loop
@@ -95,19 +87,16 @@ class Consuming:
 
     async def close(self) -> None:
         """Leave the group; a cluster that does not answer is not waited for."""
-        self._closing.set()
-        self._wake.set()
-        if self._asked is not None:
-            self._asked.cancel()
+        self._bridge.close()
         try:
             async with asyncio.timeout(_TO_CLOSE):
-                await self._ended.wait()
+                await self._bridge.ended.wait()
         except TimeoutError:
             log.warning("consumer_not_closed", service=self._service.config.name, seconds=_TO_CLOSE)
 
     def made_room(self) -> None:
         """The reader has taken something."""
-        self._wake.set()
+        self._bridge.wake()
 
     def error(self) -> MstreamError | None:
         """What has gone wrong since the last call; what is for good stays."""
@@ -119,7 +108,7 @@ class Consuming:
     def finish(self) -> None:
         """Bring what there is at this moment, and then the end."""
         self._is_finishing = self._seeks_heads = True
-        self._wake.set()
+        self._bridge.wake()
 
     def is_finished(self) -> bool:
         """Whether everything up to the heads was read."""
@@ -132,53 +121,34 @@ class Consuming:
     async def call(self, order: Callable[[Consumer, Membership], T]) -> T:
         """What the order brings, carried out in the thread and between two polls. Raises what it raises.
 
-        The client lets one call at a time in, and one that polls leaves others no turn: nobody else may call it.
+        Where the thread has ended: what it ended with.
         """
-        done: asyncio.Future[T] = self._loop.create_future()
 
-        def carried_out(consumer: Consumer) -> None:
-            try:
-                found = order(consumer, self._membership)
-            except Exception as error:  # noqa: BLE001 - it is the caller's
-                self._tell(_set_error, done, error)
-            else:
-                self._tell(_set_result, done, found)
+        async def wrapped() -> tuple[T] | None:
+            return await self._bridge.call(lambda consumer: (order(consumer, self._membership),))
 
-        async def waited() -> tuple[T]:
-            return (await done,)
-
-        self._orders.put(carried_out)
-        self._wake.set()
-        answer = await first_of(waited(), self._ended)
+        answer = await wrapped()
         if answer is None:
             raise self.error() or self._service.error(TimeoutError(), self._where())
         return answer[0]
 
+    async def handle(self) -> object:
+        """The group as the thread has seen it last: while partitions are taken away, it waits for who asks."""
+        if self._membership.handle is None:
+            await self.call(lambda consumer, member: member.look(consumer))
+        return self._membership.handle
+
     async def behind(self) -> dict[Lane, int | None]:
         """Messages between what was read and the end of each lane; None: the end is not known. Raises KafkaException.
 
-        By what the brokers have told with the last messages; while none are asked for they are asked for the ends.
+        By what the brokers have told with the last messages; of lanes that bring none they are asked for the ends.
         """
-        ends = await self.call(lambda consumer, member: member.heads(consumer, are_told=not self._held))
+        ends = await self.call(lambda consumer, member: member.heads(consumer, are_told=True))
         return {
             lane: max(0, ends[lane] - at) if lane in ends else None for lane, at in self._backlog.read_up_to().items()
         }
 
     # ------------------------------------------------------------------------------------------ called in the thread
-    def ask(self, work: Coroutine[Any, Any, T], seconds: float) -> T | None:
-        """Implements `membership.Loop`."""
-        if self._closing.is_set():
-            work.close()
-            return None
-        self._asked = asked = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return asked.result(seconds)
-        except (CancelledError, TimeoutError):
-            asked.cancel()
-            return None
-        finally:
-            self._asked = None
-
     def _run(self) -> None:
         try:
             self._consume()
@@ -189,37 +159,42 @@ class Consuming:
         except Exception as error:  # noqa: BLE001 - the run must hear of it, whatever it is
             self._report(MstreamError(f"{self._where()}: unexpected {type(error).__name__}: {error}"), for_good=True)
         finally:
-            self._tell(self._ended.set)
-            self._tell(self.came.set)
+            self._bridge.tell(self._bridge.ended.set)
+            self._bridge.tell(self.came.set)
 
     def _consume(self) -> None:
         consumer = Consumer(self._options)
         try:
             self._membership.subscribe(consumer, self._topics)
-            while not self._closing.is_set():
-                try:
-                    self._turn(consumer)
-                except FAILURES as error:
-                    self._went_wrong(error)
+            while not self._bridge.is_closing:
+                self._bridge.carry_out(consumer)
+                self._guarded(self._begin, consumer)
+                # Whatever became of that: who does not poll hears of no change in the group.
+                self._guarded(self._turn, consumer)
         finally:
             consumer.close()
 
-    def _turn(self, consumer: Consumer) -> None:
-        while not self._orders.empty():
-            self._orders.get()(consumer)
+    def _guarded(self, step: Callable[[Consumer], None], consumer: Consumer) -> None:
+        try:
+            step(consumer)
+        except (*FAILURES, MstreamError) as error:
+            self._went_wrong(error)
+
+    def _begin(self, consumer: Consumer) -> None:
         if self._membership.begin(consumer):
             self._seeks_heads = self._is_finishing
         if self._seeks_heads and self._membership.has_begun():
             self._heads = {**self._membership.heads(consumer), **(self._heads or {})}
             self._seeks_heads = False
-            self._tell(self.came.set)
+            self._bridge.tell(self.came.set)
+
+    def _turn(self, consumer: Consumer) -> None:
+        self._membership.look(consumer)
         room = self._backlog.room()
         if room == 0:
             self._hold_on(consumer)
             return
-        if self._held:
-            consumer.resume(self._membership.awake())
-            self._held.clear()
+        self._membership.release(consumer)
         messages = consumer.consume(room, 0)
         if not messages:
             messages = consumer.consume(1, _WAIT)
@@ -230,14 +205,10 @@ class Consuming:
 
     def _hold_on(self, consumer: Consumer) -> None:
         """Nobody reads: wait a moment, and from then on keep the place in the group without messages."""
-        if not self._held and self._backlog.full_for() < _TO_HOLD:
-            self._wake.wait(_LOOK)
-            self._wake.clear()
+        if not self._membership.is_holding and self._backlog.full_for() < _TO_HOLD:
+            self._bridge.wait(_LOOK)
             return
-        # Each time: the group may have given partitions since.
-        new = set(self._membership.lanes) - self._held
-        consumer.pause(self._membership.partitions(new))
-        self._held |= new
+        self._membership.hold(consumer)
         message = consumer.poll(_WAIT)
         if message is not None:
             self._sort(consumer, [message])
@@ -253,13 +224,12 @@ class Consuming:
                     self._backlog.put([each])
                 else:
                     self._event(consumer, each, error)
-        self._tell(self.came.set)
+        self._bridge.tell(self.came.set)
 
     def _event(self, consumer: Consumer, message: Message, error: KafkaError) -> None:
         partition = TopicPartition(message.topic() or "", message.partition() or 0)
-        lane = partition_lane(partition.topic, partition.partition)
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name has the client's underscore
-            self._backlog.end(lane, message.offset() or 0)
+            self._backlog.end(lane_of(partition), message.offset() or 0)
             return
         match fault_of(error):
             case Fault.OFFSET:
@@ -267,31 +237,25 @@ class Consuming:
             case Fault.MISSING:
                 self._missing(partition.topic or ", ".join(self._topics))
             case _:
-                self._went_wrong(error)
+                self._went_wrong(error, partition.topic)
 
     def _lost_place(self, consumer: Consumer, partition: TopicPartition, offset: int | None) -> None:
-        where = f"topic {partition.topic!r}, partition {partition.partition}"
         policy = self._reading.on_position_lost
         if policy is OnPositionLost.FAIL:
-            message = (
-                f"{self._service.named(where)}: it has no message with offset {offset} any more, or not yet, and what"
-                " came after is lost; reset the job's checkpoint, or set on_position_lost = 'earliest' or 'latest'"
-            )
-            self._report(PositionLost(message), for_good=True)
+            self._report(place_lost(self._service, partition.topic, partition.partition, offset), for_good=True)
             return
         place = Edge.FIRST if policy is OnPositionLost.EARLIEST else Edge.END
         begun = self._membership.begin_again(consumer, partition, place)
-        log.warning("position_lost", topic=partition.topic, partition=partition.partition, offset=offset, begun=begun)
+        if begun is not None:
+            log.warning(
+                "position_lost", topic=partition.topic, partition=partition.partition, offset=offset, begun=begun
+            )
 
     def _missing(self, topic: str) -> None:
         if self._reading.on_missing_topic is OnMissingTopic.WAIT:
             log.warning("topic_missing", service=self._service.config.name, topic=topic)
-            return
-        message = (
-            f"{self._service.named(f'topic {topic!r}')}: there is no such topic; create it, or set"
-            " on_missing_topic = 'wait'"
-        )
-        self._report(ResourceMissing(message), for_good=True)
+        else:
+            self._report(no_such_topic(self._service, topic), for_good=True)
 
     def _heard(self, error: KafkaError) -> None:
         """What the client reports beside its messages; while it says that no broker answers, nothing can come."""
@@ -300,70 +264,23 @@ class Consuming:
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - as above
             self._report(self._service.error(error, self._where()), for_good=False)
 
-    def _went_wrong(self, error: BaseException | KafkaError) -> None:
+    def _went_wrong(self, error: BaseException | KafkaError, topic: str | None = None) -> None:
         """The group changes all the time; everything else is told to the reader, who knows how to wait."""
-        if is_membership_fault(error):
-            return
-        found = self._service.error(error, self._where())
-        self._report(found, for_good=not found.retryable)
-        self._wake.wait(_AFTER_ERROR)
-        self._wake.clear()
+        if not isinstance(error, MstreamError):
+            if is_membership_fault(error):
+                return
+            error = self._service.error(error, self._where(topic))
+        self._report(error, for_good=not error.retryable)
+        self._bridge.wait(_AFTER_ERROR)
 
     def _report(self, error: MstreamError, *, for_good: bool) -> None:
-        if self._has_failed:
-            return
-        self._trouble, self._has_failed = error, for_good
-        self._tell(self.came.set)
+        self._bridge.tell(self._note, error, for_good)
 
-    def _where(self) -> str:
-        return f"topic {', '.join(self._topics)!r}"
+    def _where(self, topic: str | None = None) -> str:
+        return f"topic {topic or ', '.join(self._topics)!r}"
 
-    def _tell(self, call: Callable[..., Any], *args: Any) -> None:
-        try:
-            self._loop.call_soon_threadsafe(call, *args)
-        except RuntimeError:
-            # The loop is closed: nobody waits.
-            log.debug("loop_closed", service=self._service.config.name)
-
-
-def _set_result(future: asyncio.Future[T], result: T) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _set_error(future: asyncio.Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
-
-
-def started(reading: KafkaSourceOptions, settings: Mapping[str, str]) -> KafkaSourceOptions:
-    """The options with a start: where they say none, as the service's `auto.offset.reset` does, else the earliest."""
-    if reading.start is not None:
-        return reading
-    ends = {"latest", "largest", "end"}
-    start = Start.LATEST if settings.get("auto.offset.reset") in ends else Start.EARLIEST
-    return reading.model_copy(update={"start": start})
-
-
-def options_of(service: KafkaService, heard: Listener, resume: Resume, reading: KafkaSourceOptions) -> dict[str, Any]:
-    """What the consumer is made of: ours below, the service's above, and what delivery rests on above all."""
-    group = f"mstream-{resume.job}"
-    ours: dict[str, Any] = {
-        "group.id": group,
-        "queued.min.messages": "20000",
-        "queued.max.messages.kbytes": "16384",
-        "fetch.queue.backoff.ms": "20",
-    }
-    given = service.options(Client.CONSUMER, heard)
-    if given.get("group.protocol", "classic") == "classic":
-        ours["partition.assignment.strategy"] = _COOPERATIVE
-    if reading.static_membership:
-        ours["group.instance.id"] = group
-    always = {
-        "enable.auto.commit": "false",
-        "enable.auto.offset.store": "false",
-        "auto.offset.reset": "error",
-        "enable.partition.eof": "true",
-        "allow.auto.create.topics": "false",
-    }
-    return {**ours, **given, **always}
+    # ------------------------------------------------------------------------------------------- called from the loop
+    def _note(self, error: MstreamError, for_good: bool) -> None:  # noqa: FBT001 - it comes through the bridge
+        if not self._has_failed:
+            self._trouble, self._has_failed = error, for_good
+            self.came.set()

@@ -8,24 +8,21 @@ from typing import Any, Final, Protocol, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from mstream.domain.checkpoint import Lane, Position
-from mstream.encodings.cursors import partition_lane
 from mstream.errors import MstreamError
-from mstream.foundation.clock import SystemClock
 from mstream.observability.logs import get_logger
 from mstream.ports.roles import Lanes, Resume
 
 from .backlog import Backlog
 from .faults import Fault, fault_of
-from .offsets import AtTime, Edge, Noted, Place, beginning, note, noted, offset_in
-from .reading import KafkaSourceOptions
+from .handles import GroupHandle
+from .offsets import Place, offset_in
+from .places import Places, copy_of, lane_of, partition_of, resolved, watermarks
 
 log = get_logger(__name__)
 
 T = TypeVar("T")
 
-#: Seconds for a question to the cluster.
-_PATIENCE: Final = 10.0
-#: Seconds in which partitions that are taken away are settled or forgotten; the group waits for minutes.
+#: Seconds in which partitions that are taken away are settled or forgotten, at most.
 _TO_GIVE_UP: Final = 30.0
 
 
@@ -37,46 +34,50 @@ class Loop(Protocol):
 
 
 class Membership:
-    """Which partitions are this member's, from where each is read, and what the group is told of it."""
+    """Which partitions are this member's, which of them bring messages, and what the run is told of it."""
 
     def __init__(
         self,
         *,
         lanes: Lanes,
         resume: Resume,
-        options: KafkaSourceOptions,
+        places: Places,
         backlog: Backlog,
         loop: Loop,
         is_eager: bool,
+        patience: float,
     ) -> None:
+        """`patience`: seconds for which the group waits for one that does not poll."""
         self._lanes = lanes
         self._resume = resume
-        self._options = options
+        self._places = places
         self._backlog = backlog
         self._loop = loop
         self._is_eager = is_eager
+        self._to_give_up = min(_TO_GIVE_UP, patience / 2)
         #: Given by the group, and not begun yet.
         self._pending: dict[Lane, TopicPartition] = {}
+        #: This run's, by the run's own word.
+        self._claimed: set[Lane] = set()
         self._assigned: dict[Lane, TopicPartition] = {}
+        #: Lanes that shall bring nothing.
         self._paused: set[Lane] = set()
+        #: Lanes that bring nothing while nobody reads.
+        self._held: set[Lane] = set()
+        self.is_holding = False
         #: The group has told what is this member's, be it nothing.
         self.joined = False
-        #: Which partitions there were when they were first given: others are new.
-        self._is_first = True
+        #: The group as it was seen last, for a sink that commits to it.
+        self.handle: GroupHandle | None = None
 
     def subscribe(self, consumer: Consumer, topics: list[str]) -> None:
         """Join the group; what it gives comes with later polls."""
         consumer.subscribe(topics, on_assign=self._given, on_revoke=self._taken, on_lost=self._lost)
 
-    @property
-    def lanes(self) -> Collection[Lane]:
-        """Those that are read."""
-        return list(self._assigned)
-
-    def partitions(self, lanes: Iterable[Lane] | None = None) -> list[TopicPartition]:
-        """Of these lanes, as far as they are read; None: of all."""
-        wanted = self._assigned if lanes is None else [each for each in lanes if each in self._assigned]
-        return [_copy(self._assigned[each]) for each in wanted]
+    def look(self, consumer: Consumer) -> None:
+        """See how the group is now, if a sink has to know. Raises KafkaException."""
+        if self._places.are_copies:
+            self.handle = self._places.handle(consumer)
 
     def has_begun(self) -> bool:
         """Whether the group has told what is this member's, and all of it is read."""
@@ -85,7 +86,7 @@ class Membership:
     def begin(self, consumer: Consumer) -> bool:
         """Begin with what the group has given; answers whether there was something.
 
-        Raises KafkaException, and is called again then, or a MstreamError for good.
+        Raises KafkaException or MstreamError, and can be called again then.
         """
         if not self._pending:
             return False
@@ -93,68 +94,93 @@ class Membership:
         stored = self._stored(list(new))
         if stored is None:
             return False
-        places = self._begins(consumer, new, stored)
-        begun = [TopicPartition(each.topic, each.partition, places[lane]) for lane, each in new.items()]
-        if self._is_eager:
-            consumer.assign([*self.partitions(), *begun])
-        else:
-            consumer.incremental_assign(begun)
-        self._assigned.update(new)
+        begins = self._places.begins(consumer, new, stored)
+        self._assign(consumer, {lane: copy_of(each, begins[lane]) for lane, each in new.items()})
         self._pending.clear()
-        self._is_first = False
-        self._backlog.begin(places, told=[lane for lane in new if stored.get(lane) == places[lane]])
-        held = [_copy(each) for lane, each in new.items() if lane in self._paused]
-        if held:
-            consumer.pause(held)
+        self._places.have_begun()
+        # A place that the group has noted already is not given to a sink that commits to it.
+        known = [lane for lane in new if self._places.are_copies or stored.get(lane) == begins[lane]]
+        self._backlog.begin(begins, told=known)
         return True
 
-    def begin_again(self, consumer: Consumer, partition: TopicPartition, place: Place) -> int:
-        """Read a partition from elsewhere, as its place is lost; answers where. Raises KafkaException."""
-        lane = _lane(partition)
-        offset = self._resolved(consumer, {lane: partition}, {lane: place})[lane]
-        self._backlog.drop([lane])
+    def begin_again(self, consumer: Consumer, partition: TopicPartition, place: Place) -> int | None:
+        """Read a partition from elsewhere, as its place is lost; answers where. Raises KafkaException.
+
+        None: it is not this member's any more.
+        """
+        lane = lane_of(partition)
+        if lane not in self._assigned:
+            return None
+        offset = resolved(consumer, {lane: partition}, {lane: place})[lane]
         if self._is_eager:
-            consumer.seek(TopicPartition(partition.topic, partition.partition, offset))
+            consumer.seek(copy_of(partition, offset))
         else:
-            consumer.incremental_unassign([_copy(partition)])
-            consumer.incremental_assign([TopicPartition(partition.topic, partition.partition, offset)])
-        self._backlog.begin({lane: offset}, told=())
+            consumer.incremental_unassign([copy_of(partition)])
+            self._assign(consumer, {lane: copy_of(partition, offset)})
+        self._backlog.end(lane, offset)
         return offset
 
     def heads(self, consumer: Consumer, *, are_told: bool = False) -> dict[Lane, int]:
         """Behind the last message of each lane. Raises KafkaException.
 
-        `are_told`: by what came with the last messages; a lane that nothing came of is left out.
+        `are_told`: by what came with the last messages, where any are asked for; a lane that nothing came of is left
+        out.
         """
-        if not are_told:
-            return {lane: _watermarks(consumer, each)[1] for lane, each in self._assigned.items()}
-        told = {
-            lane: consumer.get_watermark_offsets(_copy(each), cached=True)[1] for lane, each in self._assigned.items()
-        }
-        return {lane: end for lane, end in told.items() if end >= 0}
+        quiet = self._held | self._paused
+        found: dict[Lane, int] = {}
+        for lane, each in self._assigned.items():
+            if are_told and lane not in quiet:
+                end = consumer.get_watermark_offsets(copy_of(each), cached=True)[1]
+            else:
+                end = watermarks(consumer, each)[1]
+            if end >= 0:
+                found[lane] = end
+        return found
 
     def commit(self, consumer: Consumer, offsets: Mapping[Lane, int]) -> None:
         """Tell the group, of the lanes that are this member's. Raises KafkaException."""
-        self._commit(consumer, {lane: at for lane, at in offsets.items() if lane in self._assigned})
+        self._places.commit(consumer, self._assigned, offsets)
+
+    def committed(self, consumer: Consumer, lanes: Collection[Lane]) -> dict[Lane, int]:
+        """What the group keeps of these lanes, this member's or not. Raises KafkaException."""
+        return self._places.committed(consumer, {lane: partition_of(lane) for lane in lanes})
 
     def pause(self, consumer: Consumer, lanes: Collection[Lane]) -> None:
         """Bring nothing of these, now and when they come back."""
         self._paused.update(lanes)
-        consumer.pause(self.partitions(lanes))
+        self._held.difference_update(lanes)
+        consumer.pause(self._partitions(lanes))
+        self._backlog.set_aside(lanes)
 
     def resume(self, consumer: Consumer, lanes: Collection[Lane]) -> None:
         """Bring them again."""
-        self._paused.difference_update(lanes)
-        consumer.resume(self.partitions(lanes))
+        awake = self._paused.intersection(lanes)
+        self._paused -= awake
+        if self.is_holding:
+            self._held |= awake & self._assigned.keys()
+        else:
+            consumer.resume(self._partitions(awake))
+        self._backlog.put_back(awake)
 
-    def awake(self) -> list[TopicPartition]:
-        """Those that are not paused."""
-        return self.partitions(lane for lane in self._assigned if lane not in self._paused)
+    def hold(self, consumer: Consumer) -> None:
+        """Bring nothing at all; to be called again, as the group may have given partitions since."""
+        self.is_holding = True
+        new = self._assigned.keys() - self._held - self._paused
+        if new:
+            consumer.pause(self._partitions(new))
+            self._held |= new
+
+    def release(self, consumer: Consumer) -> None:
+        """Bring what was held."""
+        self.is_holding = False
+        if self._held:
+            consumer.resume(self._partitions(self._held))
+            self._held.clear()
 
     # ---------------------------------------------------------------------------------------- called by the consumer
     def _given(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.joined = True
-        self._pending.update({_lane(each): each for each in partitions})
+        self._pending.update({lane_of(each): each for each in partitions})
         # Where they begin is asked for outside of this call, which must not fail.
         if self._is_eager:
             consumer.assign([])
@@ -162,22 +188,25 @@ class Membership:
             consumer.incremental_assign([])
 
     def _taken(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        lanes = [_lane(each) for each in partitions]
-        held = [each for each in lanes if each in self._assigned]
+        # The run may have to commit once more, and this thread waits for it.
+        self.look(consumer)
+        lanes = [lane_of(each) for each in partitions]
+        held = [each for each in lanes if each in self._claimed]
         self._backlog.drop(lanes)
-        saved = self._told(self._lanes.revoked(held, _TO_GIVE_UP)) if held else None
+        saved = self._told(self._lanes.revoked(held, self._to_give_up)) if held else None
         offsets = {lane: at for lane in held if (at := offset_in((saved or {}).get(lane))) is not None}
         try:
-            self._commit(consumer, offsets)
+            if not self._places.are_copies:
+                self.commit(consumer, offsets)
         except KafkaException as error:
             # They are saved: the next member goes on from there all the same.
             log.info("offsets_not_committed", lanes=sorted(offsets), fault=fault_of(error).name)
         self._leave(consumer, lanes)
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        lanes = [_lane(each) for each in partitions]
+        lanes = [lane_of(each) for each in partitions]
         log.warning("partitions_lost", lanes=sorted(lanes))
-        held = [each for each in lanes if each in self._assigned]
+        held = [each for each in lanes if each in self._claimed]
         self._backlog.drop(lanes)
         if held:
             self._told(self._lanes.lost(held))
@@ -186,13 +215,15 @@ class Membership:
     def _told(self, work: Coroutine[Any, Any, T]) -> T | None:
         """The partitions go whatever the run says to it; an error that lasts meets the run itself."""
         try:
-            return self._loop.ask(work, 2 * _TO_GIVE_UP)
+            return self._loop.ask(work, 1.5 * self._to_give_up)
         except MstreamError as error:
             log.warning("lanes_not_settled", error_code=error.code, error=str(error))
             return None
 
     def _leave(self, consumer: Consumer, lanes: Collection[Lane]) -> None:
-        left = [_copy(self._assigned.pop(lane)) for lane in lanes if lane in self._assigned]
+        left = [copy_of(self._assigned.pop(lane)) for lane in lanes if lane in self._assigned]
+        self._held.difference_update(lanes)
+        self._claimed.difference_update(lanes)
         for lane in lanes:
             self._pending.pop(lane, None)
         if self._is_eager:
@@ -200,107 +231,33 @@ class Membership:
         else:
             consumer.incremental_unassign(left)
 
-    # ------------------------------------------------------------------------------------------------- where to begin
+    # ----------------------------------------------------------------------------------------------------- what is read
     def _stored(self, lanes: Collection[Lane]) -> dict[Lane, int] | None:
         """Stored offsets of lanes that this run has claimed with that; None: the source is closing."""
-        claimed = self._loop.ask(self._lanes.assigned(lanes), 2 * _TO_GIVE_UP)
+        claimed = self._loop.ask(self._lanes.assigned(lanes), 1.5 * self._to_give_up)
         if claimed is None:
             return None
+        self._claimed.update(lanes)
         positions: Mapping[Lane, Position] = {**self._resume.positions, **claimed}
         return {lane: at for lane in lanes if (at := offset_in(positions.get(lane))) is not None}
 
-    def _begins(
-        self, consumer: Consumer, new: Mapping[Lane, TopicPartition], stored: Mapping[Lane, int]
-    ) -> dict[Lane, int]:
-        group = self._noted(consumer, new)
-        is_new = bool(self._resume.positions) or not self._is_first
-        now_ms = int(SystemClock().now().timestamp() * 1000)
-        places = {
-            lane: beginning(
-                lane,
-                stored=stored.get(lane),
-                group=group.get(lane),
-                resets=self._resume.resets,
-                is_new=is_new,
-                options=self._options,
-                now_ms=now_ms,
-            )
-            for lane in new
-        }
-        begins = self._resolved(consumer, new, places)
-        for lane, found in group.items():
-            if found.offset < begins[lane] and found.resets >= self._resume.resets:
-                log.info("group_behind_checkpoint", lane=lane, group=found.offset, stored=begins[lane])
-        # Noted at once: a place that was found by time, or at an end, would be another one after a crash.
-        behind = {
-            lane: at for lane, at in begins.items() if group.get(lane) != Noted(offset=at, resets=self._resume.resets)
-        }
-        self._commit_of(consumer, {lane: (new[lane], at) for lane, at in behind.items()})
-        return begins
+    def _assign(self, consumer: Consumer, begun: Mapping[Lane, TopicPartition]) -> None:
+        """Have these read from their offsets, unless they are to bring nothing."""
+        if self._is_eager:
+            consumer.assign(list(begun.values()))
+        else:
+            consumer.incremental_assign(list(begun.values()))
+        self._assigned.update(begun)
+        if self.is_holding:
+            self._held |= begun.keys() - self._paused
+        quiet = [lane for lane in begun if lane in self._held or lane in self._paused]
+        if quiet:
+            consumer.pause(self._partitions(quiet))
 
-    def _noted(self, consumer: Consumer, new: Mapping[Lane, TopicPartition]) -> dict[Lane, Noted]:
-        found: dict[Lane, Noted] = {}
-        for each in consumer.committed([_copy(each) for each in new.values()], _PATIENCE):
-            if each.error is not None:
-                raise KafkaException(each.error)
-            place = noted(each.offset, each.metadata)
-            if place is not None:
-                found[_lane(each)] = place
-        return found
-
-    def _resolved(
-        self, consumer: Consumer, partitions: Mapping[Lane, TopicPartition], places: Mapping[Lane, Place]
-    ) -> dict[Lane, int]:
-        found = {lane: place for lane, place in places.items() if isinstance(place, int)}
-        by_time = {lane: place.ms for lane, place in places.items() if isinstance(place, AtTime)}
-        if by_time:
-            asked = [
-                TopicPartition(partitions[lane].topic, partitions[lane].partition, ms) for lane, ms in by_time.items()
-            ]
-            for each in consumer.offsets_for_times(asked, _PATIENCE):
-                if each.error is not None:
-                    raise KafkaException(each.error)
-                if each.offset >= 0:
-                    found[_lane(each)] = each.offset
-        for lane, place in places.items():
-            if lane not in found:
-                first, end = _watermarks(consumer, partitions[lane])
-                found[lane] = first if place is Edge.FIRST else end
-        return found
-
-    # --------------------------------------------------------------------------------------------------------- commits
-    def _commit(self, consumer: Consumer, offsets: Mapping[Lane, int]) -> None:
-        self._commit_of(consumer, {lane: (self._assigned[lane], at) for lane, at in offsets.items()})
-
-    def _commit_of(self, consumer: Consumer, offsets: Mapping[Lane, tuple[TopicPartition, int]]) -> None:
-        if not offsets:
-            return
-        metadata = note(self._resume.resets)
-        wanted = [_at(each, offset, metadata) for each, offset in offsets.values()]
-        for each in consumer.commit(offsets=wanted, asynchronous=False) or ():
-            if each.error is not None:
-                raise KafkaException(each.error)
+    def _partitions(self, lanes: Iterable[Lane]) -> list[TopicPartition]:
+        return [copy_of(self._assigned[each]) for each in lanes if each in self._assigned]
 
 
 def is_membership_fault(error: BaseException | KafkaError) -> bool:
     """Whether something was refused because the group is just changing."""
     return fault_of(error) is Fault.MEMBERSHIP
-
-
-def _lane(partition: TopicPartition) -> Lane:
-    return partition_lane(partition.topic, partition.partition)
-
-
-def _at(partition: TopicPartition, offset: int, metadata: str | None) -> TopicPartition:
-    if metadata is None:
-        return TopicPartition(partition.topic, partition.partition, offset)
-    return TopicPartition(partition.topic, partition.partition, offset, metadata)
-
-
-def _copy(partition: TopicPartition) -> TopicPartition:
-    """Without an offset: the client writes into what it is given."""
-    return TopicPartition(partition.topic, partition.partition)
-
-
-def _watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
-    return consumer.get_watermark_offsets(_copy(partition), timeout=_PATIENCE, cached=False)

@@ -73,20 +73,22 @@ def beginning(
     group: Noted | None,
     resets: int,
     is_new: bool,
+    is_copy: bool = False,
     options: KafkaSourceOptions,
     now_ms: int,
 ) -> Place:
     """The later of what is stored and what the group has noted; where there is neither, as the options say.
 
-    What the group noted before the job was last put somewhere by hand counts no more. `is_new`: the job has read other
-    partitions before, and this one was added since: all of it is read.
+    What the group noted before the job was last put somewhere by hand counts no more, but shows that the partition was
+    there. `is_new`: the job has read other partitions before; one that nobody knows was added since, and all of it is
+    read. `is_copy`: what is stored is a copy of what the group had noted.
     """
     known = [stored] if stored is not None else []
     if group is not None and group.resets >= resets:
-        known.append(group.offset)
+        known = [group.offset] if is_copy else [*known, group.offset]
     if known:
         return max(known)
-    return Edge.FIRST if is_new else _as_told(lane, options, now_ms)
+    return Edge.FIRST if is_new and group is None else _as_told(lane, options, now_ms)
 
 
 def _as_told(lane: Lane, options: KafkaSourceOptions, now_ms: int) -> Place:

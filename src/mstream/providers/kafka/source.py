@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from mstream.domain.batch import Batch, Encoding
 from mstream.domain.checkpoint import Lane, Position
 from mstream.domain.connector import SourceRef
+from mstream.encodings.cursors import partition_position
 from mstream.foundation.clock import SystemClock
 from mstream.foundation.concurrency import shielded
 from mstream.observability.logs import get_logger
@@ -28,11 +29,15 @@ log = get_logger(__name__)
 class KafkaSource:
     """Reads what the group gives to this member."""
 
-    def __init__(self, service: KafkaService, ref: SourceRef, consuming: Consuming, backlog: Backlog) -> None:
+    def __init__(
+        self, service: KafkaService, ref: SourceRef, consuming: Consuming, backlog: Backlog, *, are_copies: bool
+    ) -> None:
         self._service = service
         self._ref = ref
         self._consuming = consuming
         self._backlog = backlog
+        #: A sink tells the group itself.
+        self._are_copies = are_copies
 
     async def read(self, limit: Limit) -> Batch | None:
         """Messages of any of its partitions, or where partitions begin and end."""
@@ -56,6 +61,8 @@ class KafkaSource:
 
     async def ack(self, positions: Mapping[Lane, Position | None]) -> None:
         """Told to the group, which other tools look at; where it is just changing, the next time tells it."""
+        if self._are_copies:
+            return
         offsets = {lane: at for lane, position in positions.items() if (at := offset_in(position)) is not None}
         try:
             await self._consuming.call(lambda consumer, member: member.commit(consumer, offsets))
@@ -71,6 +78,18 @@ class KafkaSource:
     async def resume(self, lanes: Collection[Lane]) -> None:
         """From where they were paused."""
         await self._consuming.call(lambda consumer, member: member.resume(consumer, lanes))
+
+    async def handle(self) -> object:
+        """Of the group as this member has seen it last; a commit with an older one is refused."""
+        return await self._consuming.handle()
+
+    async def committed(self, lanes: Collection[Lane]) -> Mapping[Lane, Position]:
+        """What the group keeps."""
+        try:
+            found = await self._consuming.call(lambda consumer, member: member.committed(consumer, lanes))
+        except FAILURES as error:
+            raise self._service.error(error, f"topic {self._ref.resource!r}") from None
+        return {lane: partition_position(offset) for lane, offset in found.items()}
 
     async def finish(self) -> None:
         """Ends at the ends that the partitions have now."""
@@ -101,6 +120,6 @@ async def open_source(
     consuming = Consuming(service, topics_of(ref.resource), options, resume, lanes, backlog)
     consuming.start()
     try:
-        yield KafkaSource(service, ref, consuming, backlog)
+        yield KafkaSource(service, ref, consuming, backlog, are_copies=resume.are_copies)
     finally:
         await shielded(consuming.close())
