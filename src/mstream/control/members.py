@@ -146,9 +146,9 @@ class Members:
         """One member, start after start."""
         try:
             while True:
-                member.outcome = self._judged(await self._once(member))
-                pause = self._pause_after(member, member.outcome)
-                self._told(member, member.outcome)
+                member.end(self._judged(await self._once(member)))
+                pause = self._pause_after(member)
+                self._told(member)
                 if pause is None or not await self._waited(member, pause):
                     return
         except BaseException:
@@ -189,12 +189,13 @@ class Members:
             member.reads = True
             self._note()
 
-    def _pause_after(self, member: _Member, outcome: Outcome) -> TryAgain | None:
+    def _pause_after(self, member: _Member) -> TryAgain | None:
         """What it waits for before it is begun anew; None: it is not.
 
         Who fails while another one waits joins it: what stops them all at once is one failure.
         """
-        if outcome.ending in {Ending.DRAINED, Ending.FINISHED} or self.ending.is_set():
+        outcome = member.outcome
+        if outcome is None or outcome.ending in {Ending.DRAINED, Ending.FINISHED} or self.ending.is_set():
             return None
         may_pass = outcome.retryable or outcome.ending is not Ending.FAILED
         if self.verdict is None or not may_pass:
@@ -222,9 +223,10 @@ class Members:
             self.verdict = None
         return True
 
-    def _told(self, member: _Member, outcome: Outcome) -> None:
+    def _told(self, member: _Member) -> None:
         self._note()
-        if self.spec.members == 1:
+        outcome = member.outcome
+        if self.spec.members == 1 or outcome is None:
             return
         level = log.warning if outcome.ending is Ending.FAILED else log.info
         level(
@@ -276,6 +278,10 @@ class _Member:
         self._setback, self.outcome = self.outcome, None
         self.starts += 1
         self.run_id, self.handle, self.reads, self._owner = run_id, None, False, owner
+
+    def end(self, outcome: Outcome) -> None:
+        """The start has come to its end."""
+        self.outcome, self.reads = outcome, False
 
     @property
     def status(self) -> RunStatus:

@@ -53,7 +53,6 @@ class Supervisor:
         #: Between a run's claim and its end.
         self._is_attempting = False
         self._closing = False
-        self._cut = False
         #: It failed for good or came to its end: only an order begins anew.
         self._over = False
         #: The first start was told, or there is none to tell.
@@ -125,7 +124,7 @@ class Supervisor:
 
     def cut_short(self) -> None:
         """Abort what runs; with it everything ends at once."""
-        self._closing = self._cut = True
+        self._closing = True
         self._orders.set()
         if self._members:
             self._members.abort()
@@ -185,8 +184,6 @@ class Supervisor:
                 # Also what is stored already and not ordered yet, as its copy for the trail is still being written.
                 return Outcome(ending=Ending.DRAINED)
             self._members = members = self._launcher.members(prepared, self._recovery)
-            if self._cut:
-                members.abort()
             async with background(self._note(members)), background(self._steer(members)):
                 return await members.run()
         except MstreamError as error:
@@ -209,7 +206,7 @@ class Supervisor:
             changed, verdict = members.changed, members.verdict
             if isinstance(verdict, TryAgain) and verdict is not noted:
                 await self._retrying(verdict, Phase.RETRYING)
-            elif verdict is None and members.have_started:
+            elif members.have_started:
                 await self.record.observe(phase=Phase.RUNNING, epoch=epoch, failure=None, next_attempt_at=None)
             noted = verdict
             await changed.wait()

@@ -44,7 +44,7 @@ class Script:
     #: Seconds that handing it over takes.
     starts_after: float = 0.0
     #: Why there is no place for it.
-    refused: MstreamError | None = None
+    refused: Exception | None = None
     #: Seconds until it ends by itself; None: never.
     lasts: float | None = None
     ends: Outcome = field(default_factory=lambda: Outcome(ending=Ending.FINISHED))

@@ -164,6 +164,34 @@ def test_a_failure_for_good_drains_the_others_and_fails_the_job() -> None:
     run(story())
 
 
+def test_a_failure_for_good_counts_also_while_another_member_waits() -> None:
+    async def story() -> None:
+        scripts = [Script(lasts=1, ends=DROPPED), Script(lasts=1.5, ends=REFUSED), Script()]
+        with capture_logs() as logs:
+            async with shared(*scripts, changes={"retry": {"base_ms": 10_000}}) as it:
+                await asyncio.sleep(2)
+
+                job = it.manager.view("copy").job
+                assert job.failure is not None
+                assert (job.phase, job.failure.reason) == (Phase.FAILED, "access_denied")
+                assert [len(of_member(it, each)) for each in range(3)] == [1, 1, 1]
+
+        assert [each["error_code"] for each in logs if each["event"] == "run_ended"] == ["access_denied"]
+
+    run(story())
+
+
+def test_a_fault_of_ours_in_starting_one_ends_the_others_and_another_run_follows() -> None:
+    async def story() -> None:
+        async with shared(Script(), Script(refused=ZeroDivisionError("?")), Script(), members=2) as it:
+            await asyncio.sleep(5)
+
+            assert it.runtime.runs[0].told == ["abort"]
+            assert (phase(it), phases(it), len(it.runtime.alive)) == (Phase.RUNNING, [Phase.RUNNING] * 2, 2)
+
+    run(story())
+
+
 def test_members_that_do_not_drain_when_one_has_failed_for_good_are_cut() -> None:
     async def story() -> None:
         changes = {"drain_timeout_sec": 5}
@@ -185,6 +213,72 @@ def test_the_attempts_of_all_members_are_the_jobs() -> None:
 
             assert (phase(it), len(it.runtime.runs)) == (Phase.FAILED, 4)
             assert it.runtime.runs[0].told == ["drain"]
+
+    run(story())
+
+
+def test_failures_are_forgotten_once_every_member_has_been_up_for_long() -> None:
+    async def attempts(lasts: float) -> int:
+        async with shared(Script(), Script(lasts=lasts, ends=DROPPED), members=2) as it:
+            await asyncio.sleep(3600)
+            return it.manager.view("copy").job.attempts
+
+    assert run(attempts(100)) > 20
+    assert run(attempts(700)) == 1
+
+
+def test_who_fails_while_another_one_waits_joins_it_also_when_others_have_been_begun_anew() -> None:
+    async def story() -> None:
+        async with shared(members=4, changes={"retry": {"base_ms": 10_000, "max_ms": 10_000}}) as it:
+            clock = VirtualClock()
+            await asyncio.sleep(1)
+            it.runtime.runs[0].end(DROPPED)
+            await asyncio.sleep(0.5)
+            it.runtime.runs[1].end(DROPPED)
+            while len(it.runtime.runs) < 5:
+                await clock.sleep(0.01)
+            it.runtime.runs[4].end(DROPPED)
+            while len(it.runtime.runs) < 6:
+                await clock.sleep(0.01)
+            assert phases(it) == [Phase.RETRYING, Phase.RUNNING, Phase.RUNNING, Phase.RUNNING]
+            it.runtime.runs[2].end(DROPPED)
+            await asyncio.sleep(0.1)
+
+            assert it.manager.view("copy").job.attempts == 2
+            assert phases(it)[2] is Phase.RETRYING
+
+    run(story())
+
+
+def test_a_job_is_retrying_until_its_last_member_is_there_again() -> None:
+    async def story() -> None:
+        scripts = [Script(opens_after=5), Script(lasts=1, ends=DROPPED), Script(lasts=1.5, ends=DROPPED)]
+        with capture_logs() as logs:
+            changes = {"retry": {"base_ms": 10_000, "max_ms": 10_000}}
+            async with shared(*scripts, Script(), changes=changes) as it:
+                seen = []
+                while phases(it) != [Phase.RUNNING] * 3:
+                    await VirtualClock().sleep(0.1)
+                    seen.append(phase(it))
+                await asyncio.sleep(1)
+
+                assert phase(it) is Phase.RUNNING
+                assert set(seen[:-1]) == {Phase.STARTING, Phase.RETRYING}
+
+        assert len([each for each in logs if each["event"] == "job_retrying"]) == 1
+
+    run(story())
+
+
+def test_a_member_that_is_there_again_is_seen_also_while_the_store_is_slow() -> None:
+    async def story() -> None:
+        async with shared(Script(), Script(lasts=1, ends=DROPPED), Script(), members=2) as it:
+            await asyncio.sleep(0.9)
+            it.jobs.answers_after = 20
+            await asyncio.sleep(50)
+
+            assert phase(it) is Phase.RUNNING
+            it.jobs.answers_after = 0
 
     run(story())
 
@@ -240,6 +334,31 @@ def test_a_member_that_waits_is_not_begun_when_the_job_is_stopped() -> None:
             await it.manager.stop("copy", wait_sec=100)
 
             assert (phase(it), len(it.runtime.runs)) == (Phase.STOPPED, 2)
+
+    run(story())
+
+
+def test_a_drain_in_which_one_fails_has_failed_and_shows_who() -> None:
+    late = Outcome(ending=Ending.FAILED, reason="drain_timeout", message="too late", retryable=True)
+
+    async def story() -> None:
+        documents = MemoryDocuments()
+        chronicle = Chronicle(runs=RunLog(documents.collection("runs", key="key")))
+        async with shared(Script(), Script(drain_takes=20), Script(drain_takes=5), chronicle=chronicle) as it:
+            await asyncio.sleep(1)
+            await it.manager.stop("copy")
+            await asyncio.sleep(3)
+            it.runtime.runs[1].end(late)
+            await asyncio.sleep(1)
+            assert phases(it) == [Phase.STOPPED, Phase.FAILED, Phase.RUNNING]
+            await asyncio.sleep(5)
+
+            job = it.manager.view("copy").job
+            assert job.failure is not None
+            assert (job.phase, job.failure.reason, job.attempts) == (Phase.STOPPED, "drain_timeout", 0)
+            (entry,) = await chronicle.runs_of("copy")
+            assert (entry.ending, entry.reason) == ("failed", "drain_timeout")
+            assert [each.ending for each in entry.members] == ["drained", "failed", "drained"]
 
     run(story())
 
@@ -301,8 +420,9 @@ def test_counters_are_those_of_all_members_and_of_all_their_starts() -> None:
 def test_a_job_is_idle_when_all_its_members_are() -> None:
     quiet, busy = RunStatus(idle_seconds=100), RunStatus(idle_seconds=0.1)
 
-    async def is_idle(*statuses: RunStatus) -> bool:
-        async with shared(*(Script(status=each) for each in statuses), members=2) as it:
+    async def is_idle(*statuses: RunStatus, ends: float | None = None) -> bool:
+        first, second = statuses
+        async with shared(Script(status=first), Script(status=second, lasts=ends), members=2) as it:
             await asyncio.sleep(1)
             try:
                 async with asyncio.timeout(60):
@@ -312,6 +432,8 @@ def test_a_job_is_idle_when_all_its_members_are() -> None:
             return True
 
     assert [run(is_idle(*each)) for each in [(quiet, quiet), (quiet, busy), (busy, quiet)]] == [True, False, False]
+    # Who has read to the end is busy with nothing.
+    assert run(is_idle(quiet, busy, ends=0.5))
 
 
 def test_the_history_has_one_run_with_what_became_of_its_members() -> None:
