@@ -29,12 +29,14 @@ class Measured:
     memory: float
 
 
-def run(command: Sequence[str], *, progress: Callable[[], int], count: int, log: Path) -> Measured:
+def run(
+    command: Sequence[str], *, progress: Callable[[], int], count: int, log: Path, ends_itself: bool = True
+) -> Measured:
     """From the first output to the last; the start of the process counts for nobody.
 
-    `progress` tells how many records are there, or bytes in the place of records.
+    `progress` tells how many records are there, or bytes in the place of records. `ends_itself`: or it is told to.
     """
-    with log.open("wb") as output, _started(command, output) as process:
+    with log.open("wb") as output, _started(command, output, ends_itself=ends_itself) as process:
         first, begun = _first(process, progress, log)
         end = time.monotonic() + _ALLOWED
         seen, peak, looked = first, 0.0, begun
@@ -52,10 +54,12 @@ def run(command: Sequence[str], *, progress: Callable[[], int], count: int, log:
 
 
 @contextlib.contextmanager
-def _started(command: Sequence[str], output: object) -> Iterator[subprocess.Popen[bytes]]:
+def _started(command: Sequence[str], output: object, *, ends_itself: bool) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(command, stdout=output, stderr=output)  # type: ignore[call-overload]  # any file
     try:
         yield process
+        if not ends_itself:
+            process.terminate()
         process.wait(timeout=60)
     finally:
         if process.poll() is None:

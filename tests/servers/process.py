@@ -47,6 +47,11 @@ class ServerProcess:
             os.chown(self.folder, self._account.pw_uid, self._account.pw_gid)
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def process_id(self) -> int:
+        """Of the server itself; 0: it does not run."""
+        return self._process.pid if self._process is not None else 0
+
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
@@ -60,10 +65,18 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start it, unless it runs, and wait until it answers."""
-        if self.is_running():
-            return
-        with self.log.open("ab") as log:
-            self._process = self._popen(self.command(), stdout=log)
+        if not self.is_running():
+            self.launch()
+            self.await_answer()
+
+    def launch(self) -> None:
+        """Start it, unless it runs, and wait for nothing."""
+        if not self.is_running():
+            with self.log.open("ab") as log:
+                self._process = self._popen(self.command(), stdout=log)
+
+    def await_answer(self) -> None:
+        """Returns once it answers. Raises ServerFailed."""
         give_up = time.monotonic() + _START_SECONDS
         while True:
             try:
