@@ -1,4 +1,4 @@
-"""A private Apache Kafka: one broker that is its own controller.
+"""A private Apache Kafka: one broker that is its own controller, or several that form a cluster.
 
 Its jars come through Maven from the pom beside this file, once; they are kept in the user's cache.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import secrets
+import socket
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +28,14 @@ from confluent_kafka.admin import (
 from tests.servers.maven import ADVICE, SMALL_JAVA, copy_jars, is_installed, prepared, program
 from tests.servers.process import ServerProcess, free_port
 
-__all__ = ["ADVICE", "KafkaServer", "KafkaTopics", "is_installed"]
+__all__ = ["ADVICE", "KafkaCluster", "KafkaServer", "KafkaTopics", "is_installed"]
 
 USER, PASSWORD = "clerk", "clerks-password"
 _POM = Path(__file__).parent / "pom.xml"
-#: One broker has no others to replicate to, and small coordinators start sooner.
-_ALONE = {
-    "default.replication.factor": 1,
-    "offsets.topic.replication.factor": 1,
+#: Small coordinators start sooner.
+_SMALL: Mapping[str, str | int] = {
     "offsets.topic.num.partitions": 4,
-    "transaction.state.log.replication.factor": 1,
-    "transaction.state.log.min.isr": 1,
     "transaction.state.log.num.partitions": 4,
-    "share.coordinator.state.topic.replication.factor": 1,
-    "share.coordinator.state.topic.min.isr": 1,
     "share.coordinator.state.topic.num.partitions": 4,
     "group.initial.rebalance.delay.ms": 0,
     "group.min.session.timeout.ms": 1000,
@@ -65,30 +61,38 @@ class KafkaServer(ServerProcess):
 
     accounts = None  # the jars lie in our own cache
 
-    def __init__(self) -> None:
+    def __init__(self, *, node: int = 1, controllers: Mapping[int, int] | None = None, cluster: str = "") -> None:
+        """`controllers`: the port of each node's; `cluster`: the id that they share. Alone without them."""
         super().__init__("kafka")
+        controllers = controllers or {node: free_port()}
+        self.copies = len(controllers)
         self._home = prepared("kafka", [_POM], lambda target: copy_jars(_POM, target / "lib"))
         self._admin: AdminClient | None = None
         self._sasl_port = free_port()
         properties = {
             "process.roles": "broker,controller",
-            "node.id": 1,
+            "node.id": node,
             "log.dirs": self.folder / "data",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAIN",
             "listener.security.protocol.map": "PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
             "listeners": (
                 f"PLAIN://127.0.0.1:{self.port},SASL://127.0.0.1:{self._sasl_port},"
-                f"CONTROLLER://127.0.0.1:{(controller := free_port())}"
+                f"CONTROLLER://127.0.0.1:{controllers[node]}"
             ),
             "advertised.listeners": f"PLAIN://127.0.0.1:{self.port},SASL://127.0.0.1:{self._sasl_port}",
-            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            **_ALONE,
+            "controller.quorum.voters": ",".join(f"{each}@127.0.0.1:{port}" for each, port in controllers.items()),
+            **_SMALL,
+            **_replicated(self.copies),
         }
         self._properties = self.folder / "server.properties"
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
-        self.run([*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)])
+        self.run(
+            [
+                *(*self._java(), "kafka.tools.StorageTool", "format"),
+                *("-t", cluster or fresh_cluster_id(), "-c", str(self._properties)),
+            ]
+        )
 
     @property
     def bootstrap(self) -> str:
@@ -126,6 +130,8 @@ class KafkaServer(ServerProcess):
         return [*self._java(), "kafka.Kafka", str(self._properties)]
 
     def greet(self) -> None:
+        # Where there are others, one of them may give the answer.
+        socket.create_connection(("127.0.0.1", self.port), 1).close()
         self.admin().list_topics(timeout=1)
 
     def admin(self) -> AdminClient:
@@ -139,7 +145,7 @@ class KafkaServer(ServerProcess):
         """A topic, once it is there."""
         give_up = time.monotonic() + 30
         while True:
-            (made,) = self.admin().create_topics([NewTopic(name, partitions, 1, config=settings)]).values()
+            (made,) = self.admin().create_topics([NewTopic(name, partitions, self.copies, config=settings)]).values()
             try:
                 made.result(30)
             except KafkaException as error:
@@ -154,6 +160,39 @@ class KafkaServer(ServerProcess):
     def _java(self) -> list[str]:
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
         return [program("java"), "-Xmx256m", *SMALL_JAVA, quiet, "-cp", f"{self._home}/lib/*"]
+
+
+class KafkaCluster:
+    """Several brokers, each with a copy of everything; all are there while one is away."""
+
+    def __init__(self, brokers: int) -> None:
+        controllers = {each: free_port() for each in range(1, brokers + 1)}
+        cluster = fresh_cluster_id()
+        self.brokers: Sequence[KafkaServer] = [
+            KafkaServer(node=each, controllers=controllers, cluster=cluster) for each in controllers
+        ]
+
+    @property
+    def bootstrap(self) -> str:
+        """All of them."""
+        return ",".join(each.bootstrap for each in self.brokers)
+
+    def start(self) -> None:
+        """At once: none answers before most are there."""
+        for each in self.brokers:
+            each.launch()
+        for each in self.brokers:
+            each.await_answer()
+
+    def create_topic(self, name: str, partitions: int = 1, **settings: str) -> None:
+        """A topic, once it is there, with a copy on every broker."""
+        self.brokers[0].create_topic(name, partitions, **settings)
+
+    def remove(self) -> None:
+        """At once: in good order they would wait for each other."""
+        for each in self.brokers:
+            each.crash()
+            each.remove()
 
 
 class KafkaTopics:
@@ -171,6 +210,25 @@ class KafkaTopics:
         """A new topic; gives its whole name."""
         self.server.create_topic(self.prefix + name, partitions, **settings)
         return self.prefix + name
+
+
+def fresh_cluster_id() -> str:
+    """One that cannot be taken for an option."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+
+
+def _replicated(copies: int) -> dict[str, str | int | float]:
+    """Most of the copies are there before anything counts as written."""
+    most = copies // 2 + 1
+    return {
+        "default.replication.factor": copies,
+        "min.insync.replicas": most,
+        "offsets.topic.replication.factor": copies,
+        "transaction.state.log.replication.factor": copies,
+        "transaction.state.log.min.isr": most,
+        "share.coordinator.state.topic.replication.factor": copies,
+        "share.coordinator.state.topic.min.isr": most,
+    }
 
 
 def _silent(*_: Any) -> None:
