@@ -7,17 +7,20 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
+from .faults import OF_A_RECORD, fault_of
 from .records import Messages
 
 
 class Lot:
     """The messages of one batch at a producer."""
 
-    __slots__ = ("began", "done", "failed", "left", "messages", "on_failure", "refused", "unsent")
+    __slots__ = ("began", "done", "failed", "is_exact", "left", "messages", "number", "on_failure", "refused", "unsent")
 
     def __init__(self, messages: Messages, on_failure: Callable[[KafkaError, str | None], None]) -> None:
         loop = asyncio.get_running_loop()
         self.on_failure = on_failure
+        #: Which one of its sink's it is.
+        self.number = 0
         self.messages = messages
         self.began = loop.time()
         #: Done once every message has been reported.
@@ -29,6 +32,8 @@ class Lot:
         self.refused: dict[int, KafkaException | TypeError | ValueError] = {}
         #: Indexes that never reached the client.
         self.unsent: list[int] = []
+        #: No message has failed because of another one.
+        self.is_exact = False
         if not self.left:
             self.done.set_result(None)
 
@@ -46,3 +51,11 @@ class Lot:
         self.left -= count
         if not self.left and not self.done.done():
             self.done.set_result(None)
+
+    def is_delivered(self) -> bool:
+        """Every message is acknowledged, but for those that the client itself has refused."""
+        return self.done.done() and not self.failed and not self.unsent
+
+    def has_bad_records(self) -> bool:
+        """Whether the cluster has refused one of its messages, or those that came with it."""
+        return any(fault_of(error) in OF_A_RECORD for error, _ in self.failed)

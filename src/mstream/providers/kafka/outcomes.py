@@ -37,15 +37,17 @@ def outcome_of(
     failed: Sequence[tuple[KafkaError, Message]],
     limits: Mapping[str, int | None],
     error_of: ErrorOf,
+    *,
+    is_exact: bool = False,
 ) -> Outcome:
-    """What the reports of failed messages say about their records."""
+    """What the reports of failed messages say about their records; of a request that is too large it is judged."""
     found = Outcome()
     too_large: dict[str, list[int]] = defaultdict(list)
-    for index, error in _told_apart(messages, failed):
+    for index, error in told_apart(messages, failed):
         topic = topic_of(messages, index)
         fault = fault_of(error)
         ours = error_of(error, topic)
-        if fault is Fault.TOO_LARGE:
+        if fault is Fault.TOO_LARGE and not is_exact:
             too_large[topic].append(index)
         (found.refused if fault in OF_A_RECORD else found.again)[index] = ours
     for topic, indexes in too_large.items():
@@ -96,7 +98,7 @@ def _guilty(messages: Messages, indexes: Sequence[int], limit: int | None) -> se
     }
 
 
-def _told_apart(messages: Messages, failed: Sequence[tuple[KafkaError, Message]]) -> list[tuple[int, KafkaError]]:
+def told_apart(messages: Messages, failed: Sequence[tuple[KafkaError, Message]]) -> list[tuple[int, KafkaError]]:
     """The records of messages that failed, found by what stands in them.
 
     Of records that are alike those behind fail first: a producer delivers in order.

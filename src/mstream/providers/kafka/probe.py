@@ -19,7 +19,7 @@ async def probe(config: KafkaConfig) -> Sequence[ProbeStep]:
     """Each step in turn. Never raises for what it finds."""
     async with connect(config) as live:
         try:
-            await live.ask(lambda admin: admin.list_topics(timeout=_PATIENCE), "cluster")
+            await live.metadata(None, "cluster", patience=_PATIENCE)
         except ServiceError as error:
             return [ProbeStep(name="brokers", outcome=Outcome.FAILED, detail=str(error))]
     return [ProbeStep(name="brokers", outcome=Outcome.OK)]

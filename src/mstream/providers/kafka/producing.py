@@ -17,8 +17,11 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from mstream.errors import MstreamError, ServiceError, Unreachable
 
 from .faults import HOPELESS, OF_A_RECORD, Fault, fault_of
+from .isolating import SETTINGS, each_alone
 from .lots import Lot
 from .options import Client
+from .order import Order
+from .outcomes import told_apart
 from .records import Messages, Row
 from .service import KafkaService
 from .sizes import fitting
@@ -31,8 +34,6 @@ _IDLE: Final = 1.0
 _PATIENCE: Final = 120.0
 #: Seconds that the reports of messages may take that are taken back.
 _LAST_REPORTS: Final = 10.0
-#: Turns of the loop after the end of a write that has failed in which another may come that was begun before.
-_SETTLING: Final = 3
 
 
 class Producing:
@@ -55,15 +56,13 @@ class Producing:
         self._has_delivered = False
         #: The producer that there is must not be used any more.
         self._is_stale = False
-        #: Who has been told to come again, and turns of the loop in which others may have begun before they knew.
-        self._given_back: set[asyncio.Task[Any]] = set()
-        self._settling = 0
+        self._order = Order()
         #: Bytes of a message and of a request of the producer that there is.
         self._sizes = (0, 0)
         self._turn = asyncio.Lock()
         self._begun = asyncio.Event()
-        #: Writes that have been begun and not yet ended.
-        self._inside = 0
+        #: How many lots there have been.
+        self._number = 0
 
     async def send(self, messages: Messages) -> tuple[Lot, MstreamError | None]:
         """All of it, in the order of the calls; the lot once its end is known, and why it was taken back, if it was.
@@ -71,49 +70,67 @@ class Producing:
         Raises what keeps all of them from being sent.
         """
         self._enter()
-        self._inside += 1
+        self._order.enter()
         lot: Lot | None = None
         try:
             async with self._turn:
-                if self._spoilt is not None:
-                    raise self._spoilt
+                self._check()
                 await self._ready(messages)
                 lot = Lot(messages, self._failed)
+                lot.number = self._number = self._number + 1
                 self._lots[lot] = None
                 self._begun.set()
                 await self._begin(lot)
             await lot.done
             self._has_delivered = self._has_delivered or len(lot.failed) < len(messages.values)
+            if lot.has_bad_records() and self._is_first(lot):
+                return await self._isolated(lot), self._spoilt
             return lot, self._spoilt
         except MstreamError as error:
             # Those that wait for their turn must not be first.
             self._spoil(error)
             raise
         finally:
-            self._lots.pop(lot, None)  # type: ignore[arg-type]  # None is in no dictionary of lots
-            self._leave()
+            self._leave(lot)
 
     def _enter(self) -> None:
         """After a failure everything that was under way is given back; what came first must come again first."""
         if self._spoilt is None:
             return
-        if self._inside or (self._settling and asyncio.current_task() not in self._given_back):
-            raise self._spoilt
+        if not self._order.is_settled():
+            self._check()
         self._spoilt, self._heard, self._is_stale = None, None, True
-        self._given_back.clear()
+        self._order.begin_anew()
 
-    def _leave(self) -> None:
-        self._inside -= 1
+    def _leave(self, lot: Lot | None) -> None:
+        self._lots.pop(lot, None)  # type: ignore[arg-type]  # None is in no dictionary of lots
+        if self._spoilt is None or (lot is not None and lot.is_delivered()):
+            self._order.leave()
+        else:
+            self._order.give_back(None if lot is None else lot.number)
+
+    def _check(self) -> None:
         if self._spoilt is not None:
-            task = asyncio.current_task()
-            self._given_back |= {task} if task is not None else set()
-            self._settling = _SETTLING
-            self._loop.call_soon(self._settle)
+            raise type(self._spoilt)(*self._spoilt.args)
 
-    def _settle(self) -> None:
-        self._settling -= 1
-        if self._settling > 0:
-            self._loop.call_soon(self._settle)
+    def _is_first(self, lot: Lot) -> bool:
+        """Nothing that came before it has failed, or may still fail."""
+        if self._spoilt is None:
+            return True
+        before = (each for each in self._lots if each.number < lot.number)
+        return self._order.is_before_all(lot.number) and all(each.is_delivered() for each in before)
+
+    async def _isolated(self, lot: Lot) -> Lot:
+        """What failed of it, each alone, before anything behind it comes again."""
+        indexes = {index for index, _ in told_apart(lot.messages, lot.failed)} | set(lot.unsent)
+        holder = [self._producer_with({**self._settings_for(self._sizes), **SETTINGS})]
+        try:
+            found = await each_alone(holder[0], lot.messages, indexes, self._patience())
+        finally:
+            await asyncio.to_thread(holder.clear)
+        found.number = lot.number
+        found.refused |= lot.refused
+        return found
 
     # ----------------------------------------------------------------------------------------------------------- begin
     async def _ready(self, messages: Messages) -> None:
@@ -124,8 +141,7 @@ class Producing:
             return
         for each in list(self._lots):
             await asyncio.wait({each.done})
-        if self._spoilt is not None:
-            raise self._spoilt
+        self._check()
         await self._let_go()
         self._make(sizes)
 
@@ -188,7 +204,10 @@ class Producing:
     def _poll(self) -> None:
         if self._producer is None:
             return
-        self._producer.poll(0)
+        try:
+            self._producer.poll(0)
+        except KafkaException as error:  # so it tells what is fatal
+            self._on_error(error.args[0])
         now = self._loop.time()
         oldest = next(iter(self._lots), None)
         if oldest is None:
@@ -249,6 +268,10 @@ class Producing:
 
     # -------------------------------------------------------------------------------------------------------- producers
     def _make(self, sizes: tuple[int, int]) -> None:
+        self._producer = self._producer_with(self._settings_for(sizes))
+        self._sizes, self._is_stale = sizes, False
+
+    def _settings_for(self, sizes: tuple[int, int]) -> dict[str, str]:
         message, request = sizes
         own = {"enable.idempotence": "true", "message.max.bytes": str(message), "batch.size": str(request)}
         if self._settings.get("acks", "all") not in {"all", "-1"}:
@@ -258,12 +281,13 @@ class Producing:
             own["enable.gapless.guarantee"] = "true"
         else:
             own.setdefault("max.in.flight.requests.per.connection", "1")
-        own["message.timeout.ms"] = "0"
+        return {**own, "message.timeout.ms": "0"}
+
+    def _producer_with(self, settings: Mapping[str, str]) -> Producer:
         try:
-            self._producer = Producer({**self._service.options(Client.PRODUCER, self._on_error), **own})
+            return Producer({**self._service.options(Client.PRODUCER, self._on_error), **settings})
         except KafkaException as error:
             raise self._service.error(error, self.what) from None
-        self._sizes, self._is_stale = sizes, False
 
     async def _let_go(self) -> None:
         """Ends a producer, in a thread: its threads are waited for."""

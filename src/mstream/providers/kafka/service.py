@@ -8,21 +8,19 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaError
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]  # it is there
 
 from mstream.errors import MstreamError, ServiceError
 from mstream.observability.logs import get_logger
 
 from .config import KafkaConfig
-from .faults import FAILURES, Fault, fault_of, kafka_error, masked, service_error, told
+from .faults import FAILURES, HOPELESS, Fault, fault_of, kafka_error, masked, service_error, told
 from .options import Client, client_options, hidden_values
 
 log = get_logger(__name__)
-
-T = TypeVar("T")
 
 #: Seconds for a question to the cluster.
 PATIENCE: Final = 10.0
@@ -47,6 +45,8 @@ class KafkaService:
         #: Values that stand in no text.
         self.hidden = hidden_values(config.client_settings, config.public)
         self._admin: AdminClient | None = None
+        #: What the administrator has heard that waiting does not mend.
+        self._hopeless: KafkaError | None = None
 
     def options(self, client: Client, listener: Listener | None = None, **own: Any) -> dict[str, Any]:
         """Everything such a client is made of; `own` by the names of librdkafka with `_` for `.`, above all others."""
@@ -54,13 +54,29 @@ class KafkaService:
         given.update({key.replace("_", "."): value for key, value in own.items()})
         return {**given, "logger": ClientLog(self), "error_cb": self._heard(listener)}
 
-    async def ask(self, call: Callable[[AdminClient], T], what: str, *, patience: float = PATIENCE) -> T:
-        """The answer of a blocking call to an administrator, made in a thread. Raises ServiceError."""
-        try:
-            async with asyncio.timeout(2 * patience):
-                return await asyncio.to_thread(lambda: call(self._administrator()))
-        except FAILURES as error:
-            raise self.error(error, what) from None
+    async def metadata(self, topic: str | None, what: str, *, patience: float = PATIENCE) -> ClusterMetadata:
+        """The brokers and a topic, or all topics. Raises ServiceError, at once where waiting would not help."""
+        looks = max(1, round(patience))
+        for look in range(1, looks + 1):
+            try:
+                return await asyncio.to_thread(self._look, topic)
+            except FAILURES as error:
+                reason = self._reason(error)
+                if look == looks or fault_of(reason) is not Fault.UNREACHABLE:
+                    raise self.error(reason, what) from None
+        raise AssertionError  # the last look has returned or raised
+
+    def _look(self, topic: str | None) -> ClusterMetadata:
+        admin = self._administrator()
+        found: ClusterMetadata = admin.list_topics(timeout=1) if topic is None else admin.list_topics(topic, timeout=1)
+        self._hopeless = None
+        return found
+
+    def _reason(self, error: BaseException) -> BaseException | KafkaError:
+        """Why nobody answers, where the client knows it."""
+        if self._admin is not None:
+            self._admin.poll(0)
+        return self._hopeless if self._hopeless is not None and fault_of(error) is Fault.UNREACHABLE else error
 
     async def answers(
         self, call: Callable[[AdminClient], dict[Any, Future[Any]]], *, patience: float = PATIENCE
@@ -93,9 +109,14 @@ class KafkaService:
 
     def _administrator(self) -> AdminClient:
         if self._admin is None:
-            self._admin = AdminClient(self.options(Client.ADMIN))
+            self._hopeless = None
+            self._admin = AdminClient(self.options(Client.ADMIN, self._noted))
         self._admin.poll(0)  # or what it has to say would pile up
         return self._admin
+
+    def _noted(self, error: KafkaError) -> None:
+        if fault_of(error) in HOPELESS:
+            self._hopeless = error
 
     def _heard(self, listener: Listener | None) -> Listener:
         counts: Counter[str] = Counter()

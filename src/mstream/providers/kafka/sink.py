@@ -96,7 +96,11 @@ class KafkaSink:
     def _failures(self, batch: Batch, lot: Lot, taken_back: MstreamError | None) -> Sequence[Failure]:
         if taken_back is not None and not taken_back.retryable:
             raise taken_back
-        found = outcome_of(lot.messages, lot.failed, self._topics.limits, self._error)
+        found = outcome_of(lot.messages, lot.failed, self._topics.limits, self._error, is_exact=lot.is_exact)
+        if not lot.is_exact:
+            # Which one of a request it was is found out when it is the first.
+            found.again |= found.refused
+            found.refused = {}
         refused = {**found.refused, **lot.messages.refused}
         for index, error in lot.refused.items():
             refused[index] = self._error(error, topic_of(lot.messages, index))

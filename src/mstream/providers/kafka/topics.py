@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable
-from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package does not say that it exports them
-    AdminClient,
     ConfigResource,
     NewTopic,
     ResourceType,
@@ -18,7 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 from mstream.errors import ResourceMissing, ServiceError, Unreachable
 
 from .faults import Fault, fault_of
-from .service import PATIENCE, KafkaService
+from .service import KafkaService
 from .writing import NewTopics
 
 #: How often a topic is looked for that the cluster may just be making, and seconds between two looks.
@@ -66,7 +64,7 @@ class Topics:
         for look in range(looks):
             if look:
                 await asyncio.sleep(_PAUSE)
-            errors = await self._service.ask(partial(_errors, names=tuple(missing)), "topics")
+            errors = {each: await self._error(each) for each in missing}
             for name, error in errors.items():
                 if error is not None and fault_of(error) not in {Fault.MISSING, Fault.UNREACHABLE}:
                     raise self._service.error(error, f"topic {name!r}")
@@ -74,6 +72,11 @@ class Topics:
             if not missing:
                 break
         return missing
+
+    async def _error(self, name: str) -> KafkaError | None:
+        found = await self._service.metadata(name, f"topic {name!r}")
+        error: KafkaError | None = found.topics[name].error
+        return error
 
     async def _make(self, names: Iterable[str], wanted: NewTopics) -> None:
         made = await self._service.answers(
@@ -97,10 +100,6 @@ class Topics:
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         found = await self._service.answers(lambda admin: admin.describe_configs(resources))
         return {each.name: _limit(answer) for each, answer in found.items()}
-
-
-def _errors(admin: AdminClient, names: Iterable[str]) -> dict[str, KafkaError | None]:
-    return {name: admin.list_topics(topic=name, timeout=PATIENCE).topics[name].error for name in names}
 
 
 def _limit(answer: Any) -> int | None:
