@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mstream.control.jobs import JobView
-from mstream.control.members import MemberView
+from mstream.control.member import MemberView
 from mstream.domain.job import Job
 from mstream.domain.plan import Damaged
 

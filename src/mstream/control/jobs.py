@@ -15,7 +15,7 @@ from typing import Final, Self
 from mstream.control.authority import Authority
 from mstream.control.chronicle import Chronicle
 from mstream.control.launch import Launcher
-from mstream.control.members import MemberView
+from mstream.control.member import MemberView
 from mstream.control.provisioning import Taken, created
 from mstream.control.record import JobRecord, defined_at
 from mstream.control.supervisor import Supervisor

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import methodcaller
 from typing import Final
 
+from mstream.control.member import Member, MemberView
 from mstream.control.owner import JobOwner, MemberOwner
 from mstream.control.recovery import GiveUp, Recovery, TryAgain
 from mstream.domain.history import MemberEntry
-from mstream.domain.job import Phase
 from mstream.domain.orders import SnapshotOrder
 from mstream.domain.run import Ending, Outcome, RunSpec, RunStatus, together
 from mstream.errors import IllegalTransition, MstreamError, StaleCheckpoint
@@ -27,20 +27,6 @@ log = get_logger(__name__)
 _GRAVEST: Final = (Ending.FAILED, Ending.ABORTED, Ending.DRAINED, Ending.FINISHED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberView:
-    """One member as it is shown."""
-
-    member: int
-    run_id: str
-    phase: Phase
-    restarts: int
-    #: Why it has failed last; None: it has not, or reads again since.
-    reason: str | None
-    message: str | None
-    status: RunStatus
-
-
 class Members:
     """One run of a job; a job with `parallelism = 1` has one member, and what becomes of that becomes of the run."""
 
@@ -50,7 +36,7 @@ class Members:
         self._runtime = runtime
         self._recovery = recovery
         self._clock = clock
-        self._members = [_Member(each) for each in range(spec.members)]
+        self._members = [Member(each) for each in range(spec.members)]
         self._begun_at = clock.monotonic()
         #: What every member is told, those that begin later too.
         self._orders: list[Callable[[RunHandle], None]] = []
@@ -142,7 +128,7 @@ class Members:
             if each.outcome is None and each.handle is not None:
                 order(each.handle)
 
-    async def _keep(self, member: _Member) -> None:
+    async def _keep(self, member: Member) -> None:
         """One member, start after start."""
         try:
             while True:
@@ -155,7 +141,7 @@ class Members:
             self.abort()
             raise
 
-    async def _once(self, member: _Member) -> Outcome:
+    async def _once(self, member: Member) -> Outcome:
         owner = MemberOwner(self._owner)
         spec = replace(
             self.spec,
@@ -181,7 +167,7 @@ class Members:
         is_overtaken = self.spec.members > 1 and outcome.reason == StaleCheckpoint.code
         return replace(outcome, retryable=True) if is_overtaken else outcome
 
-    async def _note_start(self, member: _Member, handle: RunHandle) -> None:
+    async def _note_start(self, member: Member, handle: RunHandle) -> None:
         await handle.started()
         now = asyncio.Event()
         now.set()
@@ -189,7 +175,7 @@ class Members:
             member.reads = True
             self._note()
 
-    def _pause_after(self, member: _Member) -> TryAgain | None:
+    def _pause_after(self, member: Member) -> TryAgain | None:
         """What it waits for before it is begun anew; None: it is not.
 
         Who fails while another one waits joins it: what stops them all at once is one failure.
@@ -213,7 +199,7 @@ class Members:
         self.ending.set()
         return None
 
-    async def _waited(self, member: _Member, pause: TryAgain) -> bool:
+    async def _waited(self, member: Member, pause: TryAgain) -> bool:
         """Whether its time has come; False: no member is begun any more."""
         await first_of(self._clock.sleep(pause.seconds), self.ending)
         member.waits = False
@@ -223,7 +209,7 @@ class Members:
             self.verdict = None
         return True
 
-    def _told(self, member: _Member) -> None:
+    def _told(self, member: Member) -> None:
         self._note()
         outcome = member.outcome
         if self.spec.members == 1 or outcome is None:
@@ -246,90 +232,8 @@ class Members:
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
 
-    def _run_id_of(self, member: _Member) -> str:
+    def _run_id_of(self, member: Member) -> str:
         """Of each start another one; the run's own where it has one member."""
         if self.spec.members == 1:
             return self.run_id
         return ".".join(str(each) for each in (self.run_id, member.index, *([member.starts] if member.starts else ())))
-
-
-class _Member:
-    """One of them, over all its starts."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.starts = 0
-        self.run_id = ""
-        self.handle: RunHandle | None = None
-        #: How its last start ended; None: it goes on.
-        self.outcome: Outcome | None = None
-        self.reads = False
-        #: It will be begun anew.
-        self.waits = False
-        #: Why its start before this one has failed.
-        self._setback: Outcome | None = None
-        #: The counters of the starts before this one.
-        self.before = RunStatus()
-        self._owner: MemberOwner | None = None
-
-    def begin(self, run_id: str, owner: MemberOwner) -> None:
-        """Another start of it."""
-        self.before = together((), (self.before, self.status))
-        self._setback, self.outcome = self.outcome, None
-        self.starts += 1
-        self.run_id, self.handle, self.reads, self._owner = run_id, None, False, owner
-
-    def end(self, outcome: Outcome) -> None:
-        """The start has come to its end."""
-        self.outcome, self.reads = outcome, False
-
-    @property
-    def status(self) -> RunStatus:
-        """What its present or last start has said."""
-        return self.handle.status if self.handle is not None else RunStatus()
-
-    @property
-    def is_done(self) -> bool:
-        """It has come to its end, and will not be begun again."""
-        return self.outcome is not None and self.outcome.ending is Ending.FINISHED
-
-    @property
-    def moved(self) -> bool:
-        """Whether it has a newer position: a sink that commits positions tells the run alone."""
-        return self.status.checkpoints_saved > 0 or (self._owner is not None and self._owner.moved)
-
-    def view(self) -> MemberView:
-        """As it is shown."""
-        why = self.outcome or (None if self.reads else self._setback)
-        return MemberView(
-            member=self.index,
-            run_id=self.run_id,
-            phase=self._phase(),
-            restarts=max(0, self.starts - 1),
-            reason=why.reason if why else None,
-            message=why.message if why else None,
-            status=together([self.status], [self.before]),
-        )
-
-    def entry(self) -> MemberEntry:
-        """As it is kept."""
-        outcome, status = self.outcome or Outcome(ending=Ending.ABORTED), together([self.status], [self.before])
-        return MemberEntry(
-            member=self.index,
-            run_id=self.run_id,
-            restarts=max(0, self.starts - 1),
-            ending=outcome.ending.value,
-            reason=outcome.reason,
-            message=outcome.message,
-            records=status.records_delivered,
-            errors=status.errors,
-        )
-
-    def _phase(self) -> Phase:
-        if self.waits:
-            return Phase.RETRYING
-        if self.outcome is not None:
-            return Phase.FAILED if self.outcome.ending is Ending.FAILED else Phase.STOPPED
-        if not self.reads:
-            return Phase.STARTING
-        return Phase.RETRYING if self.status.retrying else Phase.RUNNING

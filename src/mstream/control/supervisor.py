@@ -10,7 +10,8 @@ from uuid import uuid4
 
 from mstream.control.chronicle import Chronicle
 from mstream.control.launch import Launcher
-from mstream.control.members import Members, MemberView
+from mstream.control.member import MemberView
+from mstream.control.members import Members
 from mstream.control.record import JobRecord
 from mstream.control.recovery import AWAITED, GiveUp, Recovery, TryAgain
 from mstream.domain.audit import Actor

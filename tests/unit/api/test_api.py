@@ -14,7 +14,7 @@ from mstream.api.app import application
 from mstream.api.server import chosen_port
 from mstream.control.health import Health
 from mstream.domain.orders import SnapshotOrder
-from mstream.domain.run import Ending, Outcome
+from mstream.domain.run import Ending, Outcome, RunStatus
 from mstream.errors import Conflict, UsageError
 from tests.unit.control.scripted import Plane, Script, connector, plane
 from tests.virtual import VirtualClock, run
@@ -348,5 +348,27 @@ def test_a_snapshot_that_nobody_says_to_have_heard_of_is_503() -> None:
             answer = await client.post("/jobs/copy/snapshot")
 
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+
+    run(story())
+
+
+def test_a_job_shows_its_members() -> None:
+    dropped = Outcome(ending=Ending.FAILED, reason="service_unreachable", message="gone", retryable=True)
+    source = {"service_name": "a", "resource": "in", "member": True}
+    shared = connector(source=source, parallelism=2, retry={"base_ms": 60_000})
+
+    async def story() -> None:
+        scripts = [Script(status=RunStatus(records_read=3)), Script(lasts=0.5, ends=dropped)]
+        async with served(*scripts, connectors=[shared, connector("alone")]) as (client, _):
+            body = (await client.get("/jobs/copy")).json()
+            alone = (await client.get("/jobs/alone")).json()
+
+            assert (body["state"], body["phase"], body["counters"]["records_read"]) == ("running", "retrying", 3)
+            told = [(each["member"], each["phase"], each["restarts"], each["last_error"]) for each in body["members"]]
+            failure = {"reason": "service_unreachable", "message": "gone"}
+            assert told == [(0, "running", 0, None), (1, "retrying", 0, failure)]
+            assert [each["run_id"] for each in body["members"]] == [f"{body['run_id']}.0", f"{body['run_id']}.1"]
+            assert body["members"][0]["counters"]["records_read"] == 3
+            assert [each["run_id"] for each in alone["members"]] == [alone["run_id"]]
 
     run(story())
