@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench import boot, bson, keys, mongodb, records, stage
+from bench import boot, bson, kafka, keys, mongodb, once, records, stage
 from bench.flows import CONTENDERS, FLOWS, Flow, Trial
 from bench.process import Measured
 
-_PARTS = ("flows", "stage", "bson", "mongodb", "snapshot", "memory", "keys", "boot")
+_PARTS = ("flows", "stage", "bson", "mongodb", "snapshot", "once", "kafka", "memory", "keys", "boot")
 _WAYS = {
     "file": "change stream to a file",
     "insert": "change stream to a collection, insert",
@@ -32,11 +32,11 @@ class Unequal(Exception):
     """Two contenders did not write the same."""
 
 
-def main() -> int:  # noqa: C901 - a line for each part
+def main() -> int:  # noqa: C901, PLR0912 - a line for each part
     """Measure what is asked for; 0 when it ran, whatever the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="flows|stage|bson|mongodb|snapshot|memory|keys|boot", help="default: all"
+        "parts", nargs="*", metavar="|".join(_PARTS), help="default: all"
     )
     parser.add_argument("--records", type=int, default=1_000_000, help="records of a flow (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each comparison (default: %(default)s)")
@@ -58,6 +58,10 @@ def main() -> int:  # noqa: C901 - a line for each part
                 compare_stream(sink, Path(folder), min(chosen.records, 200_000), chosen.rounds)
         if "snapshot" in parts:
             compare_stream(mongodb.SNAPSHOT, Path(folder), chosen.records, chosen.rounds)
+        if "once" in parts:
+            compare_once(Path(folder), min(chosen.records, 200_000), chosen.rounds)
+        if "kafka" in parts:
+            compare_topics(Path(folder), min(chosen.records, 300_000), chosen.rounds, chosen.only)
         if "memory" in parts:
             compare_memory(Path(folder), chosen.records)
         if "keys" in parts:
@@ -121,7 +125,7 @@ def compare_flow(flow: Flow, folder: Path, count: int, rounds: int) -> None:
 def show(title: str, found: Mapping[str, Sequence[Measured]], count: int, rounds: int) -> None:
     """Medians, and what they are to ours."""
     rates = {name: statistics.median(each.records_per_second for each in runs) for name, runs in found.items()}
-    ours = rates["mstream"]
+    ours = rates.get("mstream", next(iter(rates.values())))
     print(f"\n{title}, {count:,} records, {rounds} rounds, equal outputs")
     for name, runs in found.items():
         spread = [each.records_per_second for each in runs]
@@ -150,9 +154,57 @@ def compare_stream(sink: str, folder: Path, count: int, rounds: int) -> None:
         if len(set(digests.values())) != 1:
             raise Unequal(f"MongoDB, {sink}: {digests}")
     show(_WAYS[sink], found, count, rounds)
+    show_processor(taken)
+
+
+def show_processor(taken: Mapping[str, Sequence[float]]) -> None:
+    """What a record takes, and what that is to the first of them: the median of each round's ratio."""
+    first = next(iter(taken.values()))
     for name, spent in taken.items():
-        ratio = statistics.median(one / ours for one, ours in zip(spent, taken["mstream"], strict=True))
+        ratio = statistics.median(one / ours for one, ours in zip(spent, first, strict=True))
         print(f"  {name:22} {statistics.median(spent):8.1f} µs of the processor a record  this ÷ ours {ratio:5.2f}")
+
+
+def compare_topics(folder: Path, count: int, rounds: int, only: str) -> None:
+    """From topic to topic on one broker, counted at the destination."""
+    with kafka.broker() as broker:
+        for way in (each for each in kafka.WAYS if only in each.name):
+            size = min(count, count * 1000 // way.size)
+            found: dict[str, list[Measured]] = defaultdict(list)
+            taken: dict[str, list[float]] = defaultdict(list)
+            for turn in range(rounds):
+                digests = {}
+                for contender in kafka.CONTENDERS if turn % 2 == 0 else reversed(kafka.CONTENDERS):
+                    result = kafka.Trial(way, contender, folder / "trial", size, broker).run()
+                    found[contender].append(result.measured)
+                    taken[contender].append(result.processor)
+                    digests[contender] = result.digest
+                    shutil.rmtree(folder / "trial")
+                if len(set(digests.values())) != 1:
+                    raise Unequal(f"{way.name}: {digests}")
+            show(way.name, found, size, rounds)
+            show_processor(taken)
+
+
+def compare_once(folder: Path, count: int, rounds: int) -> None:
+    """Each batch and its checkpoint in one transaction, against batches alone and a checkpoint now and then."""
+    played: dict[str, list[Measured]] = defaultdict(list)
+    taken: dict[str, list[float]] = defaultdict(list)
+    for turn in range(rounds):
+        for contender in once.CONTENDERS if turn % 2 == 0 else reversed(once.CONTENDERS):
+            measured, processor = once.run_played(contender, folder / "trial", count)
+            played[contender].append(measured)
+            taken[contender].append(processor)
+            shutil.rmtree(folder / "trial")
+    show("change stream to a collection of a server that plays, insert", played, count, rounds)
+    show_processor(taken)
+    found: dict[str, list[Measured]] = defaultdict(list)
+    with once.target() as server:
+        for turn in range(rounds):
+            for contender in once.CONTENDERS if turn % 2 == 0 else reversed(once.CONTENDERS):
+                found[contender].append(once.run(server, contender, folder / "trial", turn))
+                shutil.rmtree(folder / "trial")
+    show("change stream to a collection of nx-27017, insert", found, once.COUNT, rounds)
 
 
 def compare_memory(folder: Path, count: int) -> None:

@@ -107,12 +107,14 @@ class Member:
         self.port = 0
         self.streams = 0
         self.places: dict[int, int] = {}
+        #: What is kept beside the copies, by collection and `_id`: positions of mstream.
+        self.kept: dict[str, dict[Any, dict[str, Any]]] = {}
 
     def greeting(self) -> dict[str, Any]:
         me = f"127.0.0.1:{self.port}"
         return {**_LIMITS, "hosts": [me], "me": me, "ok": 1.0}
 
-    async def answer(self, body: bytes) -> bytes:
+    async def answer(self, body: bytes) -> bytes:  # noqa: PLR0911 - one for each command
         command, documents = _parts(body)
         name = next(iter(command))
         match name:
@@ -122,13 +124,16 @@ class Member:
                 self.streams += 1
                 self.places[self.streams] = 0
                 return _encoded(_cursor("firstBatch", [], self.streams))
-            case "find":
+            case "find" if command["find"] == "orders":
                 self.read = 1
                 return self.documents[0]
+            case "find" | "listIndexes":
+                kept = self.kept.get(command[name], {}) if name == "find" else {}
+                return _encoded(_found(kept, command.get("filter", {})))
             case "getMore":
                 return await self._next(command["getMore"])
             case "insert" | "update" | "delete":
-                self._count(documents)
+                self._keep(command, documents)
                 return _encoded({"n": len(documents), "nModified": len(documents), "ok": 1.0})
         return _encoded({"ok": 1.0})
 
@@ -142,6 +147,19 @@ class Member:
             return _encoded(_cursor("nextBatch", [], stream))
         self.places[stream] = place + 1
         return self.replies[place]
+
+    def _keep(self, command: Mapping[str, Any], documents: list[bytes]) -> None:
+        """Copies are counted; everything else can be read again, as a transaction would leave it."""
+        name = command.get("insert") or command.get("update") or command["delete"]
+        if name == "copies":
+            self._count(documents)
+            return
+        kept = self.kept.setdefault(name, {})
+        for each in map(bson.decode, documents):
+            if "insert" in command:
+                kept[each["_id"]] = each
+            elif "update" in command and each["q"].get("_id") in kept:
+                kept[each["q"]["_id"]] = {"_id": each["q"]["_id"], **each["u"]}
 
     def _count(self, documents: list[bytes]) -> None:
         count, total = BOARD.unpack_from(self.board)
@@ -165,6 +183,13 @@ class Member:
             pass
         finally:
             writer.close()
+
+
+def _found(kept: Mapping[Any, Mapping[str, Any]], query: Mapping[str, Any]) -> dict[str, Any]:
+    """The documents that have these values; a query of anything else finds all."""
+    wanted = {field: value for field, value in query.items() if not isinstance(value, dict)}
+    found = [each for each in kept.values() if all(each.get(field) == value for field, value in wanted.items())]
+    return {"cursor": {"id": bson.Int64(0), "ns": "bench.found", "firstBatch": found}, "ok": 1.0}
 
 
 def _parts(body: bytes) -> tuple[dict[str, Any], list[bytes]]:
