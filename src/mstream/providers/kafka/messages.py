@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
-from operator import methodcaller
 from typing import Any, Final, Generic, TypeVar, overload
 
 from confluent_kafka import Message
@@ -18,11 +17,7 @@ T = TypeVar("T")
 #: As the client has them: names may come twice, values are bytes.
 RawHeaders = Sequence[tuple[str, bytes | None]]
 
-_VALUE: Final = methodcaller("value")
-_KEY: Final = methodcaller("key")
-_OFFSET: Final = methodcaller("offset")
-_PARTITION: Final = methodcaller("partition")
-_TOPIC: Final = methodcaller("topic")
+_OFFSET: Final = Message.offset
 
 
 class Column(Sequence[T], Generic[T]):
@@ -44,8 +39,17 @@ class Column(Sequence[T], Generic[T]):
     def __getitem__(self, index: slice) -> Column[T]: ...
     def __getitem__(self, index: int | slice) -> T | Column[T]:
         if isinstance(index, slice):
-            return Column(self._messages[index], self._cell)
+            return type(self)(self._messages[index], self._cell)
         return self._cell(self._messages[index])
+
+
+class HeaderColumn(Column[Headers]):
+    """The headers of every message."""
+
+    def raw(self) -> list[RawHeaders | None]:
+        """As they came; None for a message without any."""
+        found: list[Any] = list(map(Message.headers, self._messages))
+        return found
 
 
 class MessageHeaders(Mapping[str, str]):
@@ -94,29 +98,22 @@ class MessageHeaders(Mapping[str, str]):
 
 def batch_of(messages: list[Message], encoding: Encoding) -> Batch:
     """Messages in the order in which they came, at least one, none of them an event."""
-    topics, partitions = list(map(_TOPIC, messages)), list(map(_PARTITION, messages))
-    one_lane = partitions.count(partitions[0]) == len(partitions) and topics.count(topics[0]) == len(topics)
-    keys = list(map(_KEY, messages))
-    headers: Sequence[Headers] = Column(messages, MessageHeaders)
-    columns: dict[str, Any] = {}
-    if one_lane:
-        positions: dict[Lane, Position] = {
-            partition_lane(topics[0], partitions[0]): partition_position((messages[-1].offset() or 0) + 1)
-        }
-    else:
-        names = {each: partition_lane(*each) for each in set(zip(topics, partitions, strict=True))}
-        columns["lanes"] = lanes = list(map(names.__getitem__, zip(topics, partitions, strict=True)))
-        newest = dict(zip(lanes, map(_OFFSET, messages), strict=True))
-        positions = {lane: partition_position(offset + 1) for lane, offset in newest.items()}
+    # Of each partition the last one; the client's own methods, called by C, take a tenth of anything else.
+    names = zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
+    last = dict(zip(names, messages, strict=True))
+    keys = list(map(Message.key, messages))
     return Batch(
-        payloads=list(map(_VALUE, messages)),
+        payloads=list(map(Message.value, messages)),
         encoding=encoding,
         keys=None if keys.count(None) == len(keys) else keys,
-        headers=headers,
+        headers=HeaderColumn(messages, MessageHeaders),
         times=Column(messages, _time),
+        lanes=None if len(last) == 1 else Column(messages, _lane),
         marks=Column(messages, _OFFSET),
-        positions=positions,
-        **columns,
+        positions={
+            partition_lane(topic or "", partition or 0): partition_position((message.offset() or 0) + 1)
+            for (topic, partition), message in last.items()
+        },
     )
 
 
@@ -127,6 +124,10 @@ def positions_after(batch: Batch, count: int) -> Mapping[Lane, Position | None]:
     lanes = repeat(batch.lane) if batch.lanes is None else batch.lanes
     newest = dict(zip(lanes, batch.marks[:count], strict=False))
     return {lane: partition_position(offset + 1) for lane, offset in newest.items()}
+
+
+def _lane(message: Message) -> Lane:
+    return partition_lane(message.topic() or "", message.partition() or 0)
 
 
 def _time(message: Message) -> int | None:

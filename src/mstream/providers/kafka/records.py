@@ -155,6 +155,9 @@ class MessageMaker:
     def _headers(self, batch: Batch) -> Sequence[MessageHeaders] | None:
         if batch.headers is None or self._header is None:
             return None
+        if self._header is _without_origin and (raw := getattr(batch.headers, "raw", None)) is not None:
+            found: list[MessageHeaders] = raw()
+            return found
         return list(map(self._header, batch.headers))
 
 
