@@ -27,6 +27,7 @@ FORMS = {
     "sql.url": f"postgresql://{{}}:{{}}@{NOWHERE}/db?sslpassword={{}}&options={{}}",
     "mongodb.connection_string": f"mongodb://{{}}:{{}}@{NOWHERE}/?authSource={{}}&tlsCertificateKeyFilePassword={{}}",
     "http.host": f"http://{{}}:{{}}@{NOWHERE}/in?access_token={{}}&api_key={{}}",
+    "schema_registry.url": f"http://{{}}:{{}}@{NOWHERE}",
     "file.path": "./data",
     "pubsub.auth.account_key_path": "/nowhere/key.json",
     "pubsub.auth.env_token_name": "PLANTED_TOKEN",

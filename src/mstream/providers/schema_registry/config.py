@@ -29,7 +29,7 @@ class SchemaRegistryConfig(ServiceConfig):
     #: With `password`: basic authentication.
     username: str | None = None
     password: Secret | None = None
-    #: Instead: sent as a bearer token.
+    #: Sent as a bearer token, in the place of both.
     token: Secret | None = None
     #: Trusted authorities, PEM; without it those of the system.
     tls_ca_file: str | None = None
@@ -46,8 +46,6 @@ class SchemaRegistryConfig(ServiceConfig):
             raise ValueError("'url' must begin with http:// or https://")
         if (self.username is None) != (self.password is None):
             raise ValueError("'username' and 'password' go together")
-        if self.token is not None and self.username is not None:
-            raise ValueError("'token' and 'username' are two ways to log on; leave one out")
         if self.tls_key_file is not None and self.tls_certificate_file is None:
             raise ValueError("'tls_key_file' goes with 'tls_certificate_file'")
         return self

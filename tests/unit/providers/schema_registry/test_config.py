@@ -23,7 +23,6 @@ def config(**keys: Any) -> SchemaRegistryConfig:
         {"url": "http://h, registry"},
         {"username": "u"},
         {"password": "p"},
-        {"username": "u", "password": "p", "token": "t"},
         {"tls_key_file": "k.pem"},
         {"timeout_sec": 0},
         {"other": 1},
