@@ -27,12 +27,22 @@ from .elements import (
 #: How a document begins whose first field is an ObjectId named `_id`: behind its length, and where the id ends.
 USUAL: Final = b"\x07_id\0"
 USUAL_END: Final = 21
+#: The server's own limit on a document.
+LIMIT: Final = 16 * 1024 * 1024
 #: What the server finds in another way than by comparing.
 _NO_KEYS: Final = {ARRAY: "an array", REGEX: "a regular expression", UNDEFINED: "undefined"}
 
 
 class Misfit(Exception):
     """A record that cannot be written; the text says why, without any of its values."""
+
+
+def fitting(document: bytes) -> bytes:
+    """The same; raises Misfit for one that is larger than the server takes."""
+    if len(document) > LIMIT:
+        message = f"it has {len(document):,} bytes, MongoDB takes {LIMIT:,}; make it smaller before it comes here"
+        raise Misfit(message)
+    return document
 
 
 def found_by(payload: bytes, names: Sequence[str]) -> tuple[Hashable, RawBSONDocument]:

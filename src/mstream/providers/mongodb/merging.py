@@ -16,7 +16,7 @@ from pymongo import DeleteOne, ReplaceOne, UpdateOne
 
 from .config import ID
 from .elements import DOCUMENT, Element, document_of, elements
-from .keys import Misfit, found_by
+from .keys import Misfit, fitting, found_by
 
 Action = ReplaceOne[Any] | UpdateOne | DeleteOne
 
@@ -43,7 +43,7 @@ def merged(event: bytes) -> tuple[Any, Action]:
     if full is None:
         message = f"it has neither {_UPDATE!r} nor {_FULL!r}; write_mode = 'merge' takes whole change events"
         raise Misfit(message)
-    return key, ReplaceOne(where, RawBSONDocument(full), upsert=True)
+    return key, ReplaceOne(where, RawBSONDocument(fitting(full)), upsert=True)
 
 
 def removed(event: bytes) -> tuple[Any, Action]:

@@ -17,7 +17,7 @@ from mstream.encodings import conversion_between
 
 from .config import ID, MongodbSinkOptions, OnDelete, WriteMode
 from .elements import document_of, elements, identity, is_document
-from .keys import USUAL, USUAL_END, Misfit, as_key, document_of_key, found_by
+from .keys import USUAL, USUAL_END, Misfit, as_key, document_of_key, fitting, found_by
 from .merging import is_delete, merged, removed
 
 Action = InsertOne[Any] | ReplaceOne[Any] | UpdateOne | DeleteOne
@@ -29,8 +29,6 @@ _AT_VALUE: Final = 9
 _NAMES: Final[CodecOptions[RawBSONDocument]] = CodecOptions(
     RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS, unicode_decode_error_handler="ignore"
 )
-#: The server's own limit on a document.
-LIMIT: Final = 16 * 1024 * 1024
 
 
 class _Replacement(RawBSONDocument):
@@ -83,6 +81,8 @@ def sort(batch: Batch, options: MongodbSinkOptions, mode: JsonMode = JsonMode.FL
             result.refused[index] = str(misfit)
         except InvalidBSON:
             result.refused[index] = "it is no valid BSON document"
+        except RecursionError:
+            result.refused[index] = "its key is nested too deeply"
     return result
 
 
@@ -124,16 +124,13 @@ def _checked(payload: bytes) -> bytes:
     if not is_document(payload):
         message = "it is no valid BSON document"
         raise Misfit(message)
-    if len(payload) > LIMIT:
-        message = f"it has {len(payload):,} bytes, MongoDB takes {LIMIT:,}; make it smaller before it comes here"
-        raise Misfit(message)
     return payload
 
 
 # ------------------------------------------------------------------------------------------------------------ documents
 def _insert(index: int, payload: bytes, options: MongodbSinkOptions) -> Write:
     key: Hashable = None
-    end = _end_of_id(payload)
+    end = _end_of_id(fitting(payload))
     if end:
         key = payload[_AT_VALUE:end]
     else:
@@ -143,7 +140,7 @@ def _insert(index: int, payload: bytes, options: MongodbSinkOptions) -> Write:
 
 
 def _replace(index: int, payload: bytes, options: MongodbSinkOptions) -> Write:
-    key, where = _found(payload, options.key_fields)
+    key, where = _found(fitting(payload), options.key_fields)
     if options.key_fields != (ID,):
         # Whichever document has the key keeps its own.
         payload = document_of([each.raw for each in elements(payload) if each.name != ID])
@@ -151,7 +148,7 @@ def _replace(index: int, payload: bytes, options: MongodbSinkOptions) -> Write:
 
 
 def _upsert(index: int, payload: bytes, options: MongodbSinkOptions) -> Write:
-    key, where = _found(payload, options.key_fields)
+    key, where = _found(fitting(payload), options.key_fields)
     for name in RawBSONDocument(payload, _NAMES):
         if name != ID and (not name or name[0] == "$" or "." in name):
             message = f"its field {name!r} cannot be set by name; use write_mode = 'replace'"
