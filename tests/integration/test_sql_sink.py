@@ -533,3 +533,34 @@ async def test_a_number_with_many_digits_is_no_text_to_a_column_of_others(desk: 
         assert await sink.write(batch({"size": number("2.00000000000000000001")})) == []
 
     assert await desk.rows('"size"') == [("m",)]
+
+
+@pytest.mark.parametrize("depth", [30, 200, 2000, 100_000])
+async def test_a_value_that_is_nested_deeply_is_written_or_refused_alone(desk: Desk, depth: int) -> None:
+    deep: Any = "bottom"
+    for each in range(depth):
+        deep = {"": deep} if each % 2 else [deep]
+
+    async with desk.sink(write_mode="upsert") as sink:
+        failures = await sink.write(batch({"_id": 1, "a": {"b": 1}}, {"_id": 2, "a": deep}, {"_id": 3, "a": []}))
+        again = await sink.write(batch({"_id": 2, "a": deep}))
+
+    written = [1, 3] if failures else [1, 2, 3]
+    assert [each.index for each in failures] == [1] * bool(failures)
+    assert len(again) == len(failures)
+    assert all("RecursionError" not in str(each.error) for each in failures)
+    assert [key for (key,) in await desk.rows('"_id"')] == written
+    if not failures:
+        ((found,),) = await desk.execute('SELECT "a" FROM {t} WHERE "_id" = 2')
+        assert parsed(found) == deep
+
+
+async def test_a_record_of_16_mb_is_written_or_refused_alone(desk: Desk) -> None:
+    record = {"_id": 2, "text": "x" * (16 * 1024 * 1024), "inside": {"text": "y" * 1000}}
+
+    async with desk.sink(write_mode="upsert") as sink:
+        failures = await sink.write(batch({"_id": 1, "text": "a", "inside": {}}, record, {"_id": 3, "text": "b"}))
+
+    written = [1, 3] if failures else [1, 2, 3]
+    assert [each.index for each in failures] == [1] * bool(failures)
+    assert [key for (key,) in await desk.rows('"_id"')] == written
