@@ -112,11 +112,14 @@ class Membership:
         if lane not in self._assigned:
             return None
         offset = resolved(consumer, {lane: partition}, {lane: place})[lane]
+        # A partition that has failed cannot be sought in.
+        again = {lane: copy_of(partition, offset)}
         if self._is_eager:
-            consumer.seek(copy_of(partition, offset))
+            # All or none: the others from where they are.
+            self._assign(consumer, {**self._whereabouts(consumer), **again})
         else:
             consumer.incremental_unassign([copy_of(partition)])
-            self._assign(consumer, {lane: copy_of(partition, offset)})
+            self._assign(consumer, again)
         self._backlog.end(lane, offset)
         return offset
 
@@ -242,17 +245,26 @@ class Membership:
         return {lane: at for lane in lanes if (at := offset_in(positions.get(lane))) is not None}
 
     def _assign(self, consumer: Consumer, begun: Mapping[Lane, TopicPartition]) -> None:
-        """Have these read from their offsets, unless they are to bring nothing."""
+        """Have these read from their offsets."""
         if self._is_eager:
             consumer.assign(list(begun.values()))
         else:
             consumer.incremental_assign(list(begun.values()))
         self._assigned.update(begun)
+        self._hush(consumer, begun)
+
+    def _hush(self, consumer: Consumer, begun: Collection[Lane]) -> None:
+        """Lanes that have just begun may be such as are to bring nothing."""
         if self.is_holding:
-            self._held |= begun.keys() - self._paused
+            self._held |= set(begun) - self._paused
         quiet = [lane for lane in begun if lane in self._held or lane in self._paused]
         if quiet:
             consumer.pause(self._partitions(quiet))
+
+    def _whereabouts(self, consumer: Consumer) -> dict[Lane, TopicPartition]:
+        """What comes next of each lane that is read: behind what has come, else where it began."""
+        places = consumer.position(self._partitions(self._assigned))
+        return {lane_of(each): each if each.offset >= 0 else self._assigned[lane_of(each)] for each in places}
 
     def _partitions(self, lanes: Iterable[Lane]) -> list[TopicPartition]:
         return [copy_of(self._assigned[each]) for each in lanes if each in self._assigned]

@@ -92,10 +92,11 @@ def beginning(
 
 
 def _as_told(lane: Lane, options: KafkaSourceOptions, now_ms: int) -> Place:
+    # Times before the epoch have a meaning of their own to brokers.
     if options.offset_seek_back_seconds is not None:
-        return AtTime(now_ms - options.offset_seek_back_seconds * 1000)
+        return AtTime(max(0, now_ms - options.offset_seek_back_seconds * 1000))
     if options.start_timestamp is not None:
-        return AtTime(int(options.start_timestamp.timestamp() * 1000))
+        return AtTime(max(0, int(options.start_timestamp.timestamp() * 1000)))
     if options.start is Start.LATEST:
         return Edge.END
     return options.start_offsets.get(lane, Edge.FIRST)

@@ -95,6 +95,8 @@ def test_a_copy_counts_only_where_the_group_says_nothing(
         ({"start": "offsets", "start_offsets": {"t/1": 12}}, Edge.FIRST),
         ({"offset_seek_back_seconds": 0}, AtTime(NOW)),
         ({"offset_seek_back_seconds": 90}, AtTime(NOW - 90_000)),
+        ({"offset_seek_back_seconds": 10_000_000_000}, AtTime(0)),
+        ({"start": "timestamp", "start_timestamp": "1969-12-31T23:59:59Z"}, AtTime(0)),
         # The nearer word counts: the service may say the first, the connector the second.
         ({"offset_seek_back_seconds": 90, "start": "latest"}, AtTime(NOW - 90_000)),
     ],
