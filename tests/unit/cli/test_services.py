@@ -159,7 +159,6 @@ def test_a_schema_tells_its_forms_and_no_value(filled: MongoDatabase, capfd: pyt
         (["resources", "shop"], 1),
         (["schema", "shop", "orders"], 1),
         (["resources", "files"], 1),
-        (["resources", "bus"], 1),
         (["resources", "hidden"], 1),
         (["schema", "shop", "orders", "--sample", "0"], 2),
         (["schema", "shop", "orders", "--sample", "1001"], 2),

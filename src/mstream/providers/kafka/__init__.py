@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mstream.domain.checkpoint import Begin
 from mstream.domain.connector import SinkRef, SourceRef
+from mstream.ports.inspection import Inspection
 from mstream.ports.probe import ProbeStep
 from mstream.ports.provider import Provider, SinkRole, SourceRole, not_built
 from mstream.ports.roles import Lanes, Resume, Sink, Source
@@ -34,6 +35,12 @@ def _unavailable(config: KafkaConfig) -> str | None:
     if find_spec("confluent_kafka") is None:
         return "provider 'kafka' needs a driver: pip install 'mstream[kafka]'"
     return None
+
+
+def _inspection(live: KafkaService) -> Inspection:
+    from .inspection import KafkaInspection  # noqa: PLC0415 - the driver is loaded when it is needed
+
+    return KafkaInspection(live)
 
 
 async def _probe(config: KafkaConfig) -> Sequence[ProbeStep]:
@@ -83,5 +90,6 @@ PROVIDER: Provider[KafkaConfig, KafkaService] = Provider(
     commits_source=same_cluster,
     unavailable=_unavailable,
     probe=_probe,
+    inspection=_inspection,
     extra="kafka",
 )

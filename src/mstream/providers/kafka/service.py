@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
-from confluent_kafka import KafkaError
+from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]  # it is there
 
 from mstream.errors import MstreamError, ServiceError
@@ -48,11 +48,18 @@ class KafkaService:
         #: What the administrator has heard that waiting does not mend.
         self._hopeless: KafkaError | None = None
 
-    def options(self, client: Client, listener: Listener | None = None, **own: Any) -> dict[str, Any]:
-        """Everything such a client is made of; `own` by the names of librdkafka with `_` for `.`, above all others."""
+    def options(self, client: Client, listener: Listener | None = None) -> dict[str, Any]:
+        """Everything such a client is made of: the service's options, its log, and who hears of its errors."""
         given: dict[str, Any] = client_options(self.config.client_settings, client)
-        given.update({key.replace("_", "."): value for key, value in own.items()})
         return {**given, "logger": ClientLog(self), "error_cb": self._heard(listener)}
+
+    def check(self) -> None:
+        """Raises ServiceError when the client does not take the options; a blocking call."""
+        try:
+            Producer(self.options(Client.PRODUCER))
+            Consumer({"group.id": "mstream", **self.options(Client.CONSUMER)}).close()
+        except FAILURES as error:
+            raise self.error(error) from None
 
     async def metadata(self, topic: str | None, what: str, *, patience: float = PATIENCE) -> ClusterMetadata:
         """The brokers and a topic, or all topics. Raises ServiceError, at once where waiting would not help."""
