@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,9 @@ output_encoding = "json"
 service_name = "files"
 resource = "out.jsonl"
 """
+
+SQL_SERVICE = 'provider = "sql"\nname = "table"\nurl = "sqlite:///out.db"'
+SQL_SINK = 'service_name = "table"\nresource = "orders"\nwrite_mode = "upsert"'
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -123,6 +128,33 @@ def test_a_snapshot_that_is_killed_in_the_middle_misses_nothing(folder: Path, da
     final = {each["_id"]: each["n"] for each in arrived(folder)}
     changed = {"00000", f"{count - 1:05d}", "new", "last"}
     assert final == {**{f"{each:05d}": 0 for each in range(count)}, **dict.fromkeys(changed, 1)}
+
+
+def test_a_deleted_document_takes_its_row_with_it(folder: Path, database: MongoDatabase) -> None:
+    config = folder / "mstream-config.toml"
+    text = config.read_text().replace('provider = "file"\nname = "files"\npath = "."', SQL_SERVICE)
+    config.write_text(text.replace('service_name = "files"\nresource = "out.jsonl"', SQL_SINK))
+    ids = [f"order {each}" for each in range(4)]
+
+    def rows() -> set[str]:
+        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(folder / "out.db")) as found:
+            return {key for (key,) in found.execute("SELECT _id FROM orders")}
+        return set()
+
+    with database.client() as client, Program(folder, "run", environ={"SHOP_URI": database.uri}) as program:
+        orders = client[database.name]["orders"]
+        until(lambda: is_running(program), "the job runs")
+        numbers = 0
+        while not rows():
+            orders.insert_one({"_id": f"first {numbers}", "n": -1})
+            numbers += 1
+            time.sleep(0.2)
+        orders.insert_many([{"_id": each, "n": 1} for each in ids])
+        until(lambda: rows() >= set(ids), "all rows are there")
+        orders.delete_one({"_id": ids[1]})
+        orders.delete_many({"n": -1})
+        until(lambda: rows() == {ids[0], *ids[2:]}, "the rows of deleted documents are gone")
+        assert "event=records_given_up" not in program.log
 
 
 def test_a_server_that_is_away_at_the_start_is_waited_for(folder: Path, database: MongoDatabase) -> None:
