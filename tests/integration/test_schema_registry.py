@@ -191,6 +191,15 @@ async def test_what_is_no_registry_is_told(schema_registry: SchemaRegistryServer
                 await asked
 
 
+async def test_a_path_that_is_not_the_registrys_is_no_missing_schema(schema_registry: SchemaRegistryServer) -> None:
+    async with connect(config(f"{schema_registry.url}/elsewhere")) as live:
+        with pytest.raises(ServiceError, match="404"):
+            await live.numbered(1)
+        schema_registry.instead = [(404, "<html>not found</html>")]
+        with pytest.raises(ServiceError, match="404 Not Found"):
+            await live.get("orders-value")
+
+
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [

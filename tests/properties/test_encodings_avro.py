@@ -100,3 +100,45 @@ def test_garbage_is_refused_or_means_something(
         (document,), failures = codec(schema).decode([each])
         assert all(isinstance(failure.error, DecodeError) for failure in failures)
         assert bool(failures) == (document is None)
+
+
+WIDER = {"int": ["long", "float", "double"], "long": ["float", "double"], "float": ["double"], "string": ["bytes"]}
+
+
+@st.composite
+def evolved(draw: st.DrawFn) -> tuple[Any, Any, list[dict[str, Any]]]:
+    """A schema, another that can read what was written by it, and documents by the first."""
+    schema, documents = draw(records())
+    fields = []
+    for field in draw(st.permutations(schema["fields"])):
+        if draw(st.integers(0, 4)) == 0:
+            continue
+        kind = field["type"]
+        wider = WIDER.get(kind, []) if isinstance(kind, str) else []
+        made = draw(st.sampled_from([kind, *wider]))
+        if made == kind and kind != "null" and not isinstance(kind, list) and draw(st.booleans()):
+            made = ["null", kind]
+        name, aliases = field["name"], {}
+        if draw(st.booleans()):
+            name, aliases = f"new_{name}", {"aliases": [name]}
+        fields.append({"name": name, "type": made, **aliases})
+    added = draw(st.sampled_from([("int", 5), (["null", "string"], None), ({"type": "array", "items": "int"}, [1])]))
+    if draw(st.booleans()):
+        fields.append({"name": "added", "type": added[0], "default": added[1]})
+    return schema, {**schema, "fields": fields}, documents
+
+
+@given(evolved())
+def test_what_others_have_written_is_read_by_another_schema_as_the_package_does(
+    given_records: tuple[Any, Any, list[dict[str, Any]]],
+) -> None:
+    schema, later, documents = given_records
+    text = SchemaText(id="", name=None, encoding=Encoding.AVRO, definition=json.dumps(schema))
+    reads_as = SchemaText(id="", name=None, encoding=Encoding.AVRO, definition=json.dumps(later))
+    payloads = [theirs(schema, each) for each in documents]
+
+    found, failures = avro_codec("one", text, reads_as=reads_as).decode(payloads)
+
+    assert not failures
+    parsed, parsed_later = fastavro.parse_schema(schema), fastavro.parse_schema(later)
+    assert found == [fastavro.schemaless_reader(io.BytesIO(each), parsed, parsed_later) for each in payloads]

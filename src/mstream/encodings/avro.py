@@ -18,8 +18,8 @@ from mstream.errors import DecodeError, EncodeError, SchemaInvalid
 from mstream.ports.roles import Failure
 from mstream.ports.schemas import SchemaText
 
-#: A zero and a number of 32 bits, as Confluent's registry has it: before every datum.
-_HEAD: Final = struct.Struct(">bI")
+#: A zero and a number of 31 bits, as Confluent's registry has it: before every datum.
+_HEAD: Final = struct.Struct(">bi")
 _head_of: Final = itemgetter(slice(_HEAD.size))
 #: A path in an error text is no longer than this.
 _PATH_LIMIT: Final = 200
@@ -68,7 +68,7 @@ class AvroCodec:
             return ()
         heads = set(map(_head_of, filter(None, payloads))) - self._schemas.keys()
         found = [_HEAD.unpack(each) for each in heads if len(each) == _HEAD.size]
-        return sorted(number for magic, number in found if magic == 0)
+        return sorted(number for magic, number in found if magic == 0 and number > 0)
 
     def learn(self, number: int, schema: SchemaText) -> None:
         """As `ports.encoding.NumberedCodec`."""
@@ -174,8 +174,8 @@ class AvroCodec:
 
 
 def _not_known(head: bytes) -> str:
-    has_number = len(head) == _HEAD.size and not head[0]
-    return f"the registry has no schema {_number(head)}" if has_number else _NO_HEAD
+    magic, number = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0)
+    return f"the registry has no schema {_number(head)}" if not magic and number > 0 else _NO_HEAD
 
 
 def _understood(schema: SchemaText) -> AvroSchema | str:

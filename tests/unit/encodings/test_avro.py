@@ -356,7 +356,8 @@ def test_what_a_number_leads_to_nowhere_is_refused(schema: Any, told: str) -> No
 
 
 def test_a_payload_without_a_number_is_refused() -> None:
-    for payload in (b"", b"\x00\x00", b'{"a":1}'):
+    for payload in (b"", b"\x00\x00", b'{"a":1}', b"\x00\xff\xff\xff\xff\x02", b"\x00\x00\x00\x00\x00\x02"):
+        assert numbered().unknown([payload]) == []
         _, failures = numbered().decode([payload])
         assert "does not begin with a zero byte and the number of a schema" in str(failures[0].error)
 

@@ -156,9 +156,9 @@ class SchemaRegistry:
 
     # ------------------------------------------------------------------------------------------------- requests
     async def _found(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer; None: there is no such thing."""
+        """The answer; None: there is no such thing, as the registry itself says."""
         response = await self._response(method, path, body)
-        return None if response.status_code == HTTPStatus.NOT_FOUND else self._value(response)
+        return None if _is_missing(response) else self._value(response)
 
     async def _asked(self, method: str, path: str, body: Any = None) -> Any:
         """The answer; that there is no such thing is an error too."""
@@ -225,6 +225,17 @@ _KINDS: Final[Mapping[int, type[MstreamError]]] = {
     **dict.fromkeys(_UNFIT, SchemaInvalid),
     HTTPStatus.TOO_MANY_REQUESTS: Throttled,
 }
+
+
+def _is_missing(response: httpx.Response) -> bool:
+    """Whether the registry knows no such subject, version or number; a path that is not its own is another matter."""
+    if response.status_code != HTTPStatus.NOT_FOUND:
+        return False
+    try:
+        code = response.json().get("error_code")
+    except (ValueError, AttributeError):
+        return False
+    return isinstance(code, int) and code // 100 == HTTPStatus.NOT_FOUND
 
 
 def _part(text: str) -> str:
