@@ -15,7 +15,8 @@ def begun(connector: ConnectorSpec, checkpoint: Checkpoint, config: ServiceConfi
     role = provider_named(catalog, config.provider).source
     if checkpoint.positions or role is None or checkpoint.begin not in role.begins:
         return connector
-    source = connector.source.model_dump(exclude_unset=True) | dict(role.begins[checkpoint.begin])
+    given, begins = connector.source.model_dump(exclude_unset=True), role.begins[checkpoint.begin]
+    source = given | dict(begins(given) if callable(begins) else begins)
     return connector.model_copy(update={"source": SourceRef.model_validate(source)})
 
 

@@ -38,7 +38,10 @@ class SourceRole(Generic[C, L]):
     #: It can be read again from a stored position.
     replays: bool = True
     #: The options with which it begins there, where it has no position; a place that it cannot begin at is missing.
-    begins: Mapping[Begin, Mapping[str, Any]] = field(default_factory=dict)
+    #: A function is given the options as they are.
+    begins: Mapping[Begin, Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]] = field(
+        default_factory=dict
+    )
     #: Why this cannot be a stored position of that lane, as far as its shape tells; None: it can.
     refuses: Callable[[Lane, Any], str | None] = lambda lane, position: None
     #: It can come to an end at the head of a moment (`ports.roles.Finite`).

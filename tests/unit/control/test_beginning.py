@@ -15,6 +15,7 @@ from mstream.errors import UsageError
 from mstream.foundation.secrets import Secret
 from mstream.providers import CATALOG
 from mstream.providers.file.config import FileConfig
+from mstream.providers.mongodb.config import MongodbConfig
 from mstream.providers.sql.config import SqlConfig
 
 FILES = FileConfig(name="files", path=".")
@@ -44,6 +45,22 @@ def test_a_reset_wins_over_what_the_options_say(configured: dict[str, str], begi
 
     assert source == {"service_name": "files", "resource": "in.jsonl", "start": start}
     assert spec == connector(**configured)
+
+
+@pytest.mark.parametrize(
+    ("configured", "begin", "snapshot"),
+    [
+        ("never", Begin.BEGINNING, "initial"),
+        ("initial", Begin.BEGINNING, "initial"),
+        ("only", Begin.BEGINNING, "only"),
+        ("initial", Begin.NOW, "never"),
+    ],
+)
+def test_a_job_that_reads_nothing_but_a_snapshot_stays_one(configured: str, begin: Begin, snapshot: str) -> None:
+    orders = MongodbConfig(name="files", connection_string=Secret("mongodb://h/"), db_name="d")
+    spec = connector(snapshot=configured)
+
+    assert begun(spec, Checkpoint(job="copy", begin=begin), orders, CATALOG).source.options["snapshot"] == snapshot
 
 
 def test_without_a_reset_the_options_hold() -> None:

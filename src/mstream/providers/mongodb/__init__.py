@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -88,6 +88,11 @@ def _fingerprint(config: MongodbConfig, ref: SourceRef, options: MongodbSourceOp
     return f"mongodb:{config.name}/{config.db_name}/{ref.resource}{digest and '#'}{digest}"
 
 
+def _with_snapshot(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What reads nothing but a snapshot reads it again, and no more."""
+    return {} if options.get("snapshot") == "only" else {"snapshot": "initial"}
+
+
 def _refused(lane: Lane, position: Any) -> str | None:
     is_place = lane == "" and isinstance(position, dict) and not _PLACES.isdisjoint(position)
     return None if is_place else 'it takes {"": {"_data": …}}, a resume token, as `checkpoints show` has it'
@@ -101,7 +106,7 @@ PROVIDER: Provider[MongodbConfig, MongodbService] = Provider(
         open=_source,
         fingerprint=_fingerprint,
         options=MongodbSourceOptions,
-        begins={Begin.BEGINNING: {"snapshot": "initial"}, Begin.NOW: {"snapshot": "never"}},
+        begins={Begin.BEGINNING: _with_snapshot, Begin.NOW: {"snapshot": "never"}},
         refuses=_refused,
         finite=True,
         input_encoding=Encoding.BSON,
