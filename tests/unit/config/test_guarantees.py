@@ -18,6 +18,9 @@ DEFINITIONS = (
     {"provider": "sql", "name": "same", "url": "sqlite:///a.db"},
     {"provider": "sql", "name": "other", "url": "sqlite:///./b.db"},
     {"provider": "sql", "name": "odd", "url": "env:PLANTED_URL"},
+    {"provider": "kafka", "name": "bus", "bootstrap.servers": "one:9092,two:9092"},
+    {"provider": "kafka", "name": "same bus", "bootstrap.servers": "PLAINTEXT://TWO:9092"},
+    {"provider": "kafka", "name": "other bus", "bootstrap.servers": "three:9092"},
     {"provider": "http", "name": "hook", "host": "http://hook.example"},
     {
         "provider": "pubsub",
@@ -62,6 +65,14 @@ def test_one_transactional_sink_may_stand_among_idempotent_ones() -> None:
     assert plan(UPSERT, INSERT) == DeliveryPlan(transactional_sink=1)
 
 
+@pytest.mark.parametrize("sink", ["bus", "same bus"])
+def test_a_sink_in_the_cluster_of_the_source_commits_its_offsets(sink: str) -> None:
+    to_topic = {"service_name": sink, "resource": "t"}
+
+    assert plan(to_topic, source="bus") == DeliveryPlan(transactional_sink=0, in_source=True)
+    assert plan(UPSERT, to_topic, source="bus") == DeliveryPlan(transactional_sink=1, in_source=True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -73,6 +84,9 @@ def test_one_transactional_sink_may_stand_among_idempotent_ones() -> None:
         ({"sinks": [{"service_name": "files", "resource": "t"}]}, "neither writes by key nor commits"),
         ({"sinks": [INSERT, {"service_name": "same", "resource": "u"}]}, "one checkpoint commits with one sink"),
         ({"sinks": [{"service_name": "topics", "resource": "t"}]}, "sinks[0]"),
+        ({"sinks": [{"service_name": "bus", "resource": "t"}]}, "neither writes by key nor commits"),
+        ({"sinks": [{"service_name": "other bus", "resource": "t"}], "source": "bus"}, "neither writes by key"),
+        ({"sinks": [INSERT, {"service_name": "bus", "resource": "t"}], "source": "bus"}, "one checkpoint commits"),
     ],
 )
 def test_what_cannot_be_given_is_refused_with_the_reason(arguments: dict[str, Any], reason: str) -> None:

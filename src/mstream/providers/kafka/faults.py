@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Final
 
@@ -167,6 +168,17 @@ _ADVICE: Final[Mapping[Fault, str]] = {
     Fault.FENCED: "another one with the same identity has taken its place",
     Fault.SETTINGS: "check the options of the service",
 }
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """A fatal error that the client meets while it reports comes as itself, and not as the report's failure."""
+    try:
+        yield
+    except SystemError as error:
+        if isinstance(error.__cause__, KafkaException):
+            raise error.__cause__ from None
+        raise
 
 
 def fault_of(error: BaseException | KafkaError) -> Fault:

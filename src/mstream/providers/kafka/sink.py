@@ -59,6 +59,10 @@ class KafkaSink:
 
     async def fence(self, job: str, member: int) -> None:
         """Nobody else commits for this member from now on; what a member before it has left open is given up."""
+        template = self._maker.template
+        if template.is_fixed:
+            # What it takes decides how the producer is made; another one later would fence whoever has followed.
+            await self._topics.know({template.texts[0]})
         self._transacting = Transacting(self._service, self._settings, self._topics, self._producing.what)
         await self._transacting.fence(f"mstream-{job}-{member}")
 

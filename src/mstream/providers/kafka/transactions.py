@@ -15,7 +15,7 @@ from mstream.errors import MstreamError, OutcomeUnknown, ServiceError, Unreachab
 from mstream.foundation.clock import monotonic
 from mstream.observability.logs import get_logger
 
-from .faults import HOPELESS, OF_A_RECORD, Fault, fault_of
+from .faults import HOPELESS, OF_A_RECORD, Fault, fault_of, unwrapped
 from .options import Client
 from .records import Messages
 from .service import KafkaService
@@ -113,16 +113,17 @@ class Transacting:
         producer = self._ready()
         committing = False
         try:
-            producer.begin_transaction()
-            for part in parts:
-                self._produce(producer, part)
-            if any(part.refused for part in parts) or self._is_unsent(producer, parts):
-                self._abort(producer)
-                return False
-            if offsets:
-                self._until_done(lambda: producer.send_offsets_to_transaction(offsets, group, _PATIENCE))
-            committing = True
-            self._until_done(lambda: producer.commit_transaction(_PATIENCE))
+            with unwrapped():
+                producer.begin_transaction()
+                for part in parts:
+                    self._produce(producer, part)
+                if any(part.refused for part in parts) or self._is_unsent(producer, parts):
+                    self._abort(producer)
+                    return False
+                if offsets:
+                    self._until_done(lambda: producer.send_offsets_to_transaction(offsets, group, _PATIENCE))
+                committing = True
+                self._until_done(lambda: producer.commit_transaction(_PATIENCE))
         except KafkaException as error:
             raise self._given_up(producer, error, committing=committing) from None
         return True
@@ -186,7 +187,8 @@ class Transacting:
 
     def _abort(self, producer: Producer) -> None:
         try:
-            self._until_done(lambda: producer.abort_transaction(_PATIENCE))
+            with unwrapped():
+                self._until_done(lambda: producer.abort_transaction(_PATIENCE))
         except KafkaException as error:
             # The next producer with this identity ends it.
             log.info("transaction_not_aborted", service=self._service.config.name, fault=fault_of(error).name)
@@ -198,9 +200,9 @@ class Transacting:
 
     def _purge(self, producer: Producer | None) -> None:
         if producer is not None:
-            with contextlib.suppress(KafkaException):
+            with contextlib.suppress(KafkaException), unwrapped():
                 producer.purge(in_queue=True, in_flight=True, blocking=False)
-            producer.poll(0)
+                producer.poll(0)
 
     def _heard(self, error: KafkaError) -> None:
         if fault_of(error) in HOPELESS:

@@ -1,0 +1,235 @@
+"""Records and the offsets of their source's group in one transaction, on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from confluent_kafka import Consumer, ConsumerGroupState, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from mstream.domain.batch import Batch
+from mstream.domain.connector import SinkRef, SourceRef
+from mstream.errors import GuaranteeUnavailable, RecordError, ServiceError
+from mstream.ports.checkpoints import PendingCheckpoint
+from mstream.ports.provider import role_options
+from mstream.ports.roles import Limit, Resume
+from mstream.providers.kafka import PROVIDER
+from mstream.providers.kafka.config import KafkaConfig
+from mstream.providers.kafka.sink import KafkaSink
+from mstream.providers.kafka.source import KafkaSource
+from tests.contracts.lanes import NoLanes
+from tests.servers.kafka import KafkaTopics
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@dataclass
+class Shop:
+    """A job's topics; its roles are opened as a run does it."""
+
+    topics: KafkaTopics
+    job: str
+    source: str
+    sink: str
+    config: KafkaConfig
+    members: list[AsyncExitStack] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def opened(self, member: int = 0) -> AsyncIterator[tuple[KafkaSource, KafkaSink]]:
+        """Sink first, fenced, then the source."""
+        assert PROVIDER.source is not None
+        assert PROVIDER.sink is not None
+        out = SinkRef.model_validate({"service_name": "bus", "resource": self.sink})
+        ref = SourceRef.model_validate({"service_name": "bus", "resource": self.source, "input_encoding": "json"})
+        reading = role_options(PROVIDER.source.options, self.config, ref)
+        writing = role_options(PROVIDER.sink.options, self.config, out)
+        resume = Resume(job=self.job, member=member, are_copies=True)
+        async with PROVIDER.connect(self.config) as live, PROVIDER.sink.open(live, out, writing) as sink:
+            assert isinstance(sink, KafkaSink)
+            await sink.fence(self.job, member)
+            async with PROVIDER.source.open(live, ref, reading, resume, NoLanes()) as source:
+                assert isinstance(source, KafkaSource)
+                yield source, sink
+
+    def fill(self, *values: bytes) -> None:
+        producer = Producer({"bootstrap.servers": self.topics.bootstrap})
+        for each in values:
+            producer.produce(self.source, each, key=b"k")
+        assert producer.flush(30) == 0
+
+    def there(self, isolation: str = "read_committed") -> list[bytes | None]:
+        """What a reader sees."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.topics.bootstrap,
+                "group.id": "looking",
+                "isolation.level": isolation,
+                "enable.partition.eof": "true",
+            }
+        )
+        consumer.assign([TopicPartition(self.sink, 0, 0)])
+        found: list[bytes | None] = []
+        try:
+            while (message := consumer.poll(20)) is not None and message.error() is None:
+                found.append(message.value())
+        finally:
+            consumer.close()
+        return found
+
+    def until_members(self, count: int) -> None:
+        """Returns once the group has so many members and is at rest."""
+        admin = AdminClient({"bootstrap.servers": self.topics.bootstrap})
+        name = f"mstream-{self.job}"
+        for _ in range(400):
+            found = admin.describe_consumer_groups([name])[name].result(20)
+            if found.state is ConsumerGroupState.STABLE and len(found.members) == count:
+                return
+            time.sleep(0.1)
+        raise AssertionError(found.state, len(found.members))
+
+    def noted(self) -> int:
+        """What the group keeps; below 0: nothing."""
+        consumer = Consumer({"bootstrap.servers": self.topics.bootstrap, "group.id": f"mstream-{self.job}"})
+        try:
+            (found,) = consumer.committed([TopicPartition(self.source, 0)], 20)
+            return int(found.offset)
+        finally:
+            consumer.close()
+
+
+@pytest.fixture
+def shop(kafka_topics: KafkaTopics) -> Shop:
+    config = KafkaConfig.model_validate({"name": "bus", "bootstrap.servers": kafka_topics.bootstrap})
+    source, sink = kafka_topics.create("in"), kafka_topics.create("out", **{"max.message.bytes": "100000"})
+    return Shop(kafka_topics, f"{kafka_topics.prefix}job", source, sink, config)
+
+
+async def taken(source: KafkaSource, count: int) -> list[Batch]:
+    """Batches with so many records in sum."""
+    batches: list[Batch] = []
+    async with asyncio.timeout(40):
+        while sum(map(len, batches)) < count:
+            batch = await source.read(Limit(records=2))
+            assert batch is not None
+            batches.append(batch)
+    return batches
+
+
+async def pending(source: KafkaSource, batches: list[Batch]) -> PendingCheckpoint:
+    positions = {lane: at for each in batches for lane, at in each.positions.items()}
+    return PendingCheckpoint(positions=positions, entries=(), source_handle=await source.handle())
+
+
+async def test_records_and_offsets_are_there_together(shop: Shop) -> None:
+    shop.fill(b"1", b"2", b"3")
+    async with shop.opened() as (source, sink):
+        batches = await taken(source, 3)
+        assert await asyncio.to_thread(shop.noted) == 0, "where it began is noted at once"
+
+        assert await sink.write_with(batches, await pending(source, batches)) == ()
+
+    assert shop.there() == [b"1", b"2", b"3"]
+    assert shop.noted() == 3
+    async with shop.opened() as (source, sink):
+        shop.fill(b"4")
+        assert [each.payloads for each in await taken(source, 1)] == [[b"4"]]
+
+
+async def test_positions_alone_are_committed_too(shop: Shop) -> None:
+    shop.fill(b"1")
+    async with shop.opened() as (source, sink):
+        batches = await taken(source, 1)
+        empty = [each.head(0) for each in batches]
+
+        assert await sink.write_with(empty, await pending(source, batches)) == ()
+
+    assert shop.there() == []
+    assert shop.noted() == 1
+
+
+async def test_a_record_that_is_refused_is_told_and_nothing_is_there(shop: Shop) -> None:
+    large = b"x" * 200_000
+    shop.fill(b"1", b"2", large, b"4")
+    async with shop.opened() as (source, sink):
+        batches = await taken(source, 4)
+        carried = await pending(source, batches)
+
+        failures = await sink.write_with(batches, carried)
+
+        assert [each.index for each in failures] == [2]
+        assert isinstance(failures[0].error, RecordError)
+        assert not failures[0].error.retryable
+        assert await asyncio.to_thread(shop.there) == []
+        assert await asyncio.to_thread(shop.noted) == 0
+        rest = [batches[0], batches[1].without([0])]
+        assert await sink.write_with(rest, carried) == ()
+
+    assert shop.there() == [b"1", b"2", b"4"]
+    assert shop.noted() == 4
+
+
+async def test_who_is_fenced_commits_nothing(shop: Shop) -> None:
+    shop.fill(b"1", b"2")
+    async with shop.opened() as (source, sink):
+        batches = await taken(source, 2)
+        carried = await pending(source, batches)
+        async with shop.opened() as (_, rival):
+            with pytest.raises(ServiceError) as refused:
+                await sink.write_with(batches, carried)
+
+            assert await asyncio.to_thread(shop.there) == []
+            assert rival is not sink
+    assert refused.value.retryable
+
+
+async def test_another_generation_of_the_group_commits_nothing(shop: Shop) -> None:
+    shop.fill(b"1", b"2")
+    async with shop.opened() as (source, sink):
+        batches = await taken(source, 2)
+        old = await pending(source, batches)
+        async with shop.opened(member=1):
+            await asyncio.to_thread(shop.until_members, 2)
+
+            with pytest.raises(ServiceError) as refused:
+                await sink.write_with(batches, old)
+
+            assert refused.value.retryable
+            assert await asyncio.to_thread(shop.there) == []
+            assert await asyncio.to_thread(shop.noted) == 0
+            assert await sink.write_with(batches, await pending(source, batches)) == ()
+
+    assert shop.there() == [b"1", b"2"]
+
+
+async def test_what_a_killed_writer_has_left_open_is_given_up_at_once(shop: Shop) -> None:
+    shop.fill(b"1")
+    left = Producer(
+        {
+            "bootstrap.servers": shop.topics.bootstrap,
+            "transactional.id": f"mstream-{shop.job}-0",
+            "transaction.timeout.ms": "600000",
+        }
+    )
+    left.init_transactions(30)
+    left.begin_transaction()
+    left.produce(shop.sink, b"never")
+    left.flush(30)
+
+    began = time.monotonic()
+    async with shop.opened() as (source, sink):
+        batches = await taken(source, 1)
+        assert await sink.write_with(batches, await pending(source, batches)) == ()
+
+    assert shop.there() == [b"1"]
+    assert time.monotonic() - began < 60, "the other one would have had ten minutes"
+
+
+async def test_a_commit_without_a_group_is_refused(shop: Shop) -> None:
+    async with shop.opened() as (_, sink):
+        with pytest.raises(GuaranteeUnavailable, match="no group in this cluster"):
+            await sink.write_with([], PendingCheckpoint(positions={}, entries=()))
