@@ -35,9 +35,7 @@ class Unequal(Exception):
 def main() -> int:  # noqa: C901, PLR0912 - a line for each part
     """Measure what is asked for; 0 when it ran, whatever the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "parts", nargs="*", metavar="|".join(_PARTS), help="default: all"
-    )
+    parser.add_argument("parts", nargs="*", metavar="|".join(_PARTS), help="default: all")
     parser.add_argument("--records", type=int, default=1_000_000, help="records of a flow (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each comparison (default: %(default)s)")
     parser.add_argument("--only", default="", help="flows whose name holds this text")
@@ -241,22 +239,31 @@ def compare_stage(count: int, rounds: int) -> None:
 
 
 def compare_bson(rounds: int) -> None:
-    """BSON to flat JSON, the conversion alone: the median of each round's ratio, which load disturbs least."""
+    """BSON to flat JSON and back, the conversion alone."""
     for kind, make in bson.KINDS.items():
         payloads = make(bson.BATCH)
         if bson.meanings(bson.mstream(payloads)) != bson.meanings(bson.bare(payloads)):
             raise Unequal(f"BSON to flat JSON: {kind}")
-        taken: dict[str, list[float]] = defaultdict(list)
-        for turn in range(rounds):
-            contenders = list(bson.CONTENDERS.items())
-            for name, convert in contenders if turn % 2 == 0 else reversed(contenders):
-                taken[name].append(bson.seconds(convert, payloads))
-        size = sum(map(len, payloads)) / len(payloads)
-        print(f"\nBSON to flat JSON, {kind}, {len(payloads):,} of {size:.0f} bytes, {rounds} rounds, equal outputs")
-        for name, found in taken.items():
-            ratio = statistics.median(bare / own for bare, own in zip(taken["bare"], found, strict=True))
-            each = statistics.median(found) / len(payloads) * 1e6
-            print(f"  {name:22} {each:8.1f} µs of the processor a document  ÷ bare {ratio:5.2f}", flush=True)
+        _compare_conversion(f"BSON to flat JSON, {kind}", bson.CONTENDERS, payloads, rounds)
+        lines = bson.mstream(payloads)
+        if bson.mstream_back(lines) != bson.bare_back(lines):
+            raise Unequal(f"JSON to BSON: {kind}")
+        _compare_conversion(f"JSON to BSON, {kind}", bson.BACK, lines, rounds)
+
+
+def _compare_conversion(title: str, named: Mapping[str, bson.Convert], payloads: Sequence[bytes], rounds: int) -> None:
+    """The median of each round's ratio, which load disturbs least."""
+    taken: dict[str, list[float]] = defaultdict(list)
+    contenders = list(named.items())
+    for turn in range(rounds):
+        for name, convert in contenders if turn % 2 == 0 else reversed(contenders):
+            taken[name].append(bson.seconds(convert, payloads))
+    size = sum(map(len, payloads)) / len(payloads)
+    print(f"\n{title}, {len(payloads):,} of {size:.0f} bytes, {rounds} rounds, equal outputs")
+    for name, found in taken.items():
+        ratio = statistics.median(bare / own for bare, own in zip(taken["bare"], found, strict=True))
+        each = statistics.median(found) / len(payloads) * 1e6
+        print(f"  {name:22} {each:8.1f} µs of the processor a document  ÷ bare {ratio:5.2f}", flush=True)
 
 
 def compare_keys(folder: Path, count: int, rounds: int) -> None:

@@ -1,4 +1,4 @@
-"""BSON to flat JSON, exact: the engine's own way against `bson.decode` and `orjson.dumps` on the same documents."""
+"""BSON to flat JSON and back, exact: the engine's own way against the codecs alone, on the same documents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from mstream.foundation.clock import SystemClock
 BATCH: Final = 2000
 #: The fields that only the second kind of document has as times.
 TIMES: Final = ("placed_at", "paid_at", "shipped_at")
-_LEG: Final = (Encoding.BSON, Encoding.JSON, JsonMode.FLAT)
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 Convert = Callable[[Sequence[bytes]], list[bytes]]
@@ -79,21 +78,32 @@ def bare(payloads: Sequence[bytes]) -> list[bytes]:
     return [orjson.dumps(bson.decode(each), str, options) for each in payloads]
 
 
+def bare_back(payloads: Sequence[bytes]) -> list[bytes]:
+    """The other way. It would read markers as documents, and round numbers that a double cannot hold."""
+    return [bson.encode(orjson.loads(each)) for each in payloads]
+
+
 def mstream(payloads: Sequence[bytes]) -> list[bytes]:
     """The transforms of a run, batch after batch, as a worker calls them."""
-    return asyncio.run(_mstream(payloads))
+    return asyncio.run(_mstream(payloads, Encoding.BSON, Encoding.JSON))
 
 
-async def _mstream(payloads: Sequence[bytes]) -> list[bytes]:
-    conversion = conversion_between(*_LEG)
+def mstream_back(payloads: Sequence[bytes]) -> list[bytes]:
+    """The same the other way."""
+    return asyncio.run(_mstream(payloads, Encoding.JSON, Encoding.BSON))
+
+
+async def _mstream(payloads: Sequence[bytes], source: Encoding, target: Encoding) -> list[bytes]:
+    leg = (source, target, JsonMode.FLAT)
+    conversion = conversion_between(*leg)
     assert conversion is not None  # noqa: S101 - of an encoding that is there
-    bson_stage = Stage(encoding=Encoding.BSON)
+    stage = Stage(encoding=source)
     transforms = Transforms(
-        way=Way(arrival=bson_stage, source=bson_stage, steps=[], sinks=[]),
+        way=Way(arrival=stage, source=stage, steps=[], sinks=[]),
         steps=[],
-        wants=[Want(form=Form.PAYLOADS, stage=Stage(encoding=Encoding.JSON))],
+        wants=[Want(form=Form.PAYLOADS, stage=Stage(encoding=target))],
         encodings=Encodings(
-            codecs={each: codec_for(each) for each in (Encoding.BSON, Encoding.JSON)}, conversions={_LEG: conversion}
+            codecs={each: codec_for(each) for each in (Encoding.BSON, Encoding.JSON)}, conversions={leg: conversion}
         ),
         page=NoPage(),
         clock=SystemClock(),
@@ -101,7 +111,7 @@ async def _mstream(payloads: Sequence[bytes]) -> list[bytes]:
     )
     found: list[bytes] = []
     for start in range(0, len(payloads), BATCH):
-        batch = Batch(payloads=payloads[start : start + BATCH], encoding=Encoding.BSON, positions={"": start})
+        batch = Batch(payloads=payloads[start : start + BATCH], encoding=source, positions={"": start})
         prepared, _ = await transforms.apply(batch)
         found += filter(None, prepared[0].batch.payloads or [])
     return found
@@ -131,3 +141,4 @@ KINDS: Final[dict[str, Callable[[int], list[bytes]]]] = {
     "three ObjectIds, three times": with_ids,
 }
 CONTENDERS: Final[dict[str, Convert]] = {"mstream": mstream, "bare": bare, "mstream again": mstream}
+BACK: Final[dict[str, Convert]] = {"mstream": mstream_back, "bare": bare_back, "mstream again": mstream_back}
