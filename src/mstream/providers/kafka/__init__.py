@@ -82,6 +82,7 @@ PROVIDER: Provider[KafkaConfig, KafkaService] = Provider(
         options=KafkaSourceOptions,
         begins={Begin.BEGINNING: _begin(Start.EARLIEST), Begin.NOW: _begin(Start.LATEST)},
         refuses=refused,
+        members=lambda ref, options: True,
         finite=True,
         needs_input_encoding=True,
         check=check,
