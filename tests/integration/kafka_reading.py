@@ -28,7 +28,14 @@ from tests.servers.kafka import KafkaServer, KafkaTopics
 PATIENCE = 40.0
 AMPLE = Limit(records=5000)
 #: Settings of a consumer that hears soon of what changes.
-QUICK = {"session.timeout.ms": "6000", "topic.metadata.refresh.interval.ms": "300", "fetch.wait.max.ms": "100"}
+QUICK = {
+    "session.timeout.ms": "6000",
+    "heartbeat.interval.ms": "300",
+    "topic.metadata.refresh.interval.ms": "300",
+    "fetch.wait.max.ms": "100",
+}
+#: Of these the newer protocol of groups knows none.
+OF_CLASSIC_GROUPS = ("session.timeout.ms", "heartbeat.interval.ms")
 
 
 class Job:
