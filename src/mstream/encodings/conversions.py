@@ -99,9 +99,8 @@ class JsonToBson:
         return written(typed(document, self._mode))
 
 
-#: A sign before a digit is that of a number behind one of these, elsewhere it stands in a text.
-_SIGN: Final = re.compile(rb"-[0-9]")
-_BEFORE_NUMBERS: Final = frozenset(b":,[ \t\n\r\f\v")
+#: The sign of a number, by what stands before it; beginning with the sign itself it is found several times as fast.
+_SIGN: Final = re.compile(rb"-(?<=[:,\[\s]-)[0-9]")
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -112,7 +111,7 @@ def _is_special(payload: bytes) -> bool:
     """
     if (b"$" in payload and b'"$' in payload) or (b"\\" in payload and b"\\u" in payload):
         return True
-    return b"-" in payload and any(payload[each.start() - 1] in _BEFORE_NUMBERS for each in _SIGN.finditer(payload))
+    return _SIGN.search(payload) is not None
 
 
 def _whole(text: str) -> float:
