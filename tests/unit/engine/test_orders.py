@@ -10,10 +10,14 @@ import pytest
 
 from mstream.domain.batch import Batch
 from mstream.domain.orders import SnapshotOrder
+from mstream.domain.run import CheckpointMode, RunSpec
+from mstream.engine.control import RunControl
+from mstream.engine.meter import Meter
 from mstream.errors import Conflict, IllegalTransition, MstreamError, Unavailable, Unreachable
 from mstream.foundation.concurrency import background
 from mstream.ports.roles import Limit
 from tests.unit.engine.scripted import RememberingOwner, ScriptedSink, ScriptedSource, Trial, connector, numbers
+from tests.unit.engine.test_transactions import Database, TransactionalScriptedSink
 from tests.unit.engine.ways import Direct, Near, Way
 
 ORDER = SnapshotOrder(collection="orders", filter='{"n": 1}')
@@ -213,3 +217,31 @@ def test_an_answer_before_the_save_would_be_noticed() -> None:
 
     with pytest.raises(AssertionError):
         Direct().run(story())
+
+
+def test_a_sink_that_commits_places_has_committed_that_of_an_order(near: Near) -> None:
+    database, control = Database(), RunControl()
+    spec = RunSpec(
+        job="job",
+        run_id="run",
+        epoch=1,
+        connector=connector(),
+        services={},
+        checkpoint=CheckpointMode.TRANSACTIONAL,
+        checkpoint_resource="checkpoints",
+        transactional_sink=0,
+    )
+    source = Obedient([("a", 3)], ends=False)
+    parts = {"src": source, "s0": TransactionalScriptedSink(database, ["ok", "down", "lost answer"])}
+
+    async def story() -> None:
+        work = near.execute(spec, parts, owner=database, control=control, meter=Meter())
+        async with background(work) as run:
+            await asyncio.sleep(1)
+            await control.orders.give(ORDER)
+            assert database.lanes["orders"][0] == ["orders"]
+            control.draining.set()
+            await run
+
+    near.run(story())
+    assert database.lanes["a"][0] == 3

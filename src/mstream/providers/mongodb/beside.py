@@ -100,8 +100,8 @@ class Beside:
 
     def take(self, stand: Snapshot) -> None:
         """Read this, from where it stands."""
-        has_sessions, has_times = SESSIONS in self._hello, is_member(self._hello)
-        self._reading = self.kind(self._live, self._options, stand, has_sessions=has_sessions, has_times=has_times)
+        has_sessions, of_set = SESSIONS in self._hello, is_member(self._hello)
+        self._reading = self.kind(self._live, self._options, stand, has_sessions=has_sessions, is_member=of_set)
         service, resource = self._live.config.name, self._resource
         log.info("snapshot_started", service=service, resource=resource, count=stand.read, about=stand.about)
 

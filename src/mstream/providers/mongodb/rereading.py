@@ -19,7 +19,7 @@ more, has changed since the request, and the stream tells that. The position nam
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ from mstream.domain.batch import Batch
 from mstream.foundation.concurrency import begun
 from mstream.observability.logs import get_logger
 
-from .config import MongodbSourceOptions
+from .config import ID, MongodbSourceOptions
 from .cursors import ServerCursor
 from .following import LANE
 from .places import Place, Range, Snapshot, query_of, text_of
@@ -71,14 +71,14 @@ class Rereading:
         stand: Snapshot,
         *,
         has_sessions: bool,
-        has_times: bool,
+        is_member: bool,
     ) -> None:
         self._live = live
         self._options = options
         #: Behind everything that was handed out, of the stream too.
         self.stand = stand
         self._has_sessions = has_sessions
-        self._has_times = has_times
+        self._is_member = is_member
         self._query = query_of(stand.filter)
         self._search: _Search | None = None
         self._documents: ServerCursor | None = None
@@ -102,7 +102,7 @@ class Rereading:
             self.stand = self.stand.begun(collection, (Range(collection=collection),))
         part = self.stand.ranges[0]
         self._documents = await self._renewed(self._documents, part)
-        self._search = _Search(self._cursor(part), part, self._query, time if self._has_times else None)
+        self._search = _Search(self._cursor(part), part, lambda part: self._searching(part, time))
 
     async def next(self, time: Timestamp | None) -> Chunk:
         """The next documents as they are now; `time`: of the stream's newest answer.
@@ -116,7 +116,10 @@ class Rereading:
             self._found = search.taken()
         keys, is_last = self._found
         query = both(self._chosen(keys), self._query)
-        command = reading(search.part, self._options, time if self._has_times else None, query)
+        command = reading(search.part, self._options, self._seen(time), query)
+        if self._is_member:
+            # the filter's own index would lead to many more
+            command["hint"] = {ID: 1}
         try:
             chunk, is_cut = await self._read(documents, command, search.part, keys)
         finally:
@@ -159,6 +162,15 @@ class Rereading:
             await cursor.more(batchSize=BATCH)
             found += cursor.taken()
 
+    def _searching(self, part: Range, time: Timestamp | None) -> dict[str, Any]:
+        command = searching(part, self._query, self._seen(time))
+        # an index of the filter's own may find them in another order
+        return command | {"allowDiskUse": True} if self._is_member and self._query else command
+
+    def _seen(self, time: Timestamp | None) -> Timestamp | None:
+        """What had happened by then must be seen; no stand-in needs to be told, or understands it."""
+        return time if self._is_member else None
+
     def _chosen(self, keys: Sequence[bytes]) -> dict[str, Any]:
         """The query for these documents; those between the first and the last, if one cannot be named in it."""
         query = named(keys)
@@ -180,14 +192,14 @@ class Rereading:
 class _Search:
     """Finds the `_id`s of a range, one answer ahead of who takes them."""
 
-    def __init__(self, cursor: ServerCursor, part: Range, query: dict[str, Any], time: Timestamp | None) -> None:
+    def __init__(self, cursor: ServerCursor, part: Range, command: Callable[[Range], dict[str, Any]]) -> None:
+        """`command`: what finds them in a range."""
         self._cursor = cursor
         #: As it was to be read from here on.
         self.part = part
         #: As far as it was searched.
         self._left = part
-        self._query = query
-        self._time = time
+        self._command = command
         self._is_over = False
         self._task: asyncio.Task[Found] | None = begun(self._next())
 
@@ -230,11 +242,11 @@ class _Search:
 
     async def _opened(self) -> Any:
         try:
-            return await self._cursor.open(searching(self._left, self._query, self._time))
+            return await self._cursor.open(self._command(self._left))
         except OperationFailure as error:
             if self._left.after is None or error.code not in NO_EXPRESSIONS:
                 raise
             # not MongoDB itself: this server finds no way to the middle, but to the beginning
             log.warning("snapshot_range_repeated", resource=self._left.collection)
             self._left = replace(self._left, after=None)
-            return await self._cursor.open(searching(self._left, self._query, self._time))
+            return await self._cursor.open(self._command(self._left))

@@ -21,7 +21,8 @@ PATIENCE_MS: Final = 1000
 
 _HISTORY_LOST: Final = 286
 _NO_STAGE: Final = 40324
-_CURSOR_GONE: Final = frozenset({43, 237})
+#: Timed out, killed, or what it reads was dropped or rolled back: asked anew, the server says which.
+_CURSOR_GONE: Final = frozenset({43, 175, 237})
 
 _DENIED: Final = (
     AccessDenied,

@@ -154,6 +154,8 @@ async def test_a_filter_chooses_documents() -> None:
     assert first.positions[""]["snapshot"]["filter"] == '{"n": 1}'
     assert lag == {"": Lag(records=9)}
     assert [each["query"] for each in member.asked_for("count")] == [{"n": 1}]
+    search, read = member.asked_for("find")[-2:]
+    assert (search["allowDiskUse"], read["hint"]) == (True, {"_id": 1})
 
 
 async def test_a_collection_is_chosen_among_those_that_are_read() -> None:
@@ -251,6 +253,22 @@ async def test_a_filter_that_the_server_refuses_is_refused() -> None:
                 await source.snapshot(order)
 
     assert "planted" not in str(refused.value)
+
+
+async def test_a_collection_that_is_dropped_meanwhile_ends_there() -> None:
+    async with played() as (member, replay):
+        orders(replay, 9)
+        replay.size = 2
+        async with source_on(member, START) as source:
+            await source.snapshot(ALL)
+            found = await batches(source, 2)
+            replay.documents["orders"] = []
+            replay.refusals["getMore"] = [refusal(175, "QueryPlanKilled")]
+            with pytest.raises(Unreachable):
+                await until(source, is_over)
+            found += await until(source, is_over)
+
+    assert len(documents(found)) < 9
 
 
 @pytest.mark.parametrize("is_search", [True, False])
