@@ -106,19 +106,19 @@ class _Connector:
             seen.update([alias] if alias else [])
             name = text_at(each, "service_name")
             service = self._known.get(name) if name else None
-            yield from schema_findings(path, each, has_name=self._has_name(alias, service))
+            registers = bool(service and service.provider and service.provider.schema_name)
+            has_name = registers and len(self._resources_of(alias)) == 1
+            yield from schema_findings(path, each, registers=registers, has_name=has_name)
             if name and service is None:
                 yield unknown_service((*path, "service_name"), name, self._known)
-            elif service and service.provider and not service.provider.schemas:
+            elif service and service.provider and not (service.provider.schemas or service.provider.documents):
                 message = f"service {name!r} ({service.kind}) keeps no schemas"
                 yield Finding(path=(*path, "service_name"), code=Code.ROLE_UNAVAILABLE, message=message)
 
-    def _has_name(self, alias: str | None, service: KnownService | None) -> bool:
-        """Whether a service knows itself what it calls a schema: by the one topic whose step names it."""
+    def _resources_of(self, alias: str | None) -> set[str | None]:
+        """What the source and the sinks read and write whose steps name a schema."""
         parts = [table_at(self._table, "source") or {}, *(each for _, each in entries(self._table, "sinks"))]
-        resources = {text_at(each, "resource") for each in parts if alias and text_at(each, "schema_id") == alias}
-        provider = service.provider if service else None
-        return provider is not None and provider.schema_name is not None and len(resources) == 1
+        return {text_at(each, "resource") for each in parts if alias and text_at(each, "schema_id") == alias}
 
     def _encodings(self) -> Iterator[Finding]:
         """Judged only where every step can be understood."""

@@ -31,8 +31,8 @@ def take_in_files(tables: dict[str, Any], folder: FilePath) -> Iterator[Finding]
                 del schema["file"]
 
 
-def schema_findings(path: Path, table: Mapping[str, Any], *, has_name: bool) -> Iterator[Finding]:
-    """What is wrong with one entry; `has_name`: its service knows what it is called there."""
+def schema_findings(path: Path, table: Mapping[str, Any], *, registers: bool, has_name: bool) -> Iterator[Finding]:
+    """What is wrong with one entry; `registers`: its service takes texts; `has_name`: it knows what it calls this."""
     has_service, has_resource = "service_name" in table, "resource" in table
     if has_service != has_resource and not (has_service and has_name):
         missing = "resource" if has_service else "service_name"
@@ -44,6 +44,9 @@ def schema_findings(path: Path, table: Mapping[str, Any], *, has_name: bool) -> 
     elif not has_service and not has_resource and "text" not in table:
         message = "nothing says what the schema is"
         yield Finding(path=(*path, "text"), code=Code.MISSING_KEY, message=message, suggestion=_ADVICE)
+    if has_service and "text" in table and not registers:
+        message = "this service takes no texts: it is asked for what it has"
+        yield Finding(path=(*path, "text"), code=Code.BAD_VALUE, message=message, suggestion="leave one of both out")
     if table.get("encoding", Encoding.AVRO) in {Encoding.JSON, Encoding.BSON, Encoding.TEXT}:
         message = "schemas of this encoding are not applied in this version"
         yield Finding(path=(*path, "encoding"), code=Code.BAD_VALUE, message=message, suggestion='use "avro"')

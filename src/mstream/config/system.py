@@ -165,6 +165,11 @@ class System(Model):
         return (self.job_lifecycle or JobLifecycle()).startup_state
 
     @property
+    def schemas_resource(self) -> str:
+        """The collection in which services that keep documents keep the schemas of connectors, as in v0.47."""
+        return (self.schemas.resource if self.schemas else None) or "schemas"
+
+    @property
     def max_dead_letters(self) -> int:
         """How many records that were given up are kept."""
         return (self.dead_letters or DeadLettersTable()).max_documents

@@ -92,6 +92,7 @@ class Launcher:
             script_versions={
                 name: version for name, each in services.items() if (version := each.script_version()) is not None
             },
+            schemas_resource=self._system.schemas_resource,
             positions=dict(checkpoint.positions),
             resets=checkpoint.resets,
             fingerprint=fingerprint,

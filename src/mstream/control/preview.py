@@ -149,6 +149,10 @@ def _spec(file: ConfigFile, connector: ConnectorSpec, records: int) -> RunSpec:
         update={
             "sinks": (sink,),
             "dead_letters": None,
+            # What a service keeps is asked for, and nothing is registered there.
+            "schemas": tuple(
+                each.model_copy(update={"text": None}) if each.service_name else each for each in connector.schemas
+            ),
             "delivery": Delivery.AT_LEAST_ONCE,
             # No more is read than is shown.
             "batch": BatchPolicy(size=records, max_wait_ms=0),

@@ -69,8 +69,8 @@ class SchemaRef(Model):
     id: Name
     #: The service that keeps it.
     service_name: Name | None = None
-    #: What it is called there: of a schema registry `SUBJECT`, the newest, or `SUBJECT:VERSION`; without it the subject
-    #: of the values of the topic whose step names it.
+    #: What it is called there: an id or a name, of a schema registry `SUBJECT`, the newest, or `SUBJECT:VERSION`;
+    #: without it the subject of the values of the topic whose step names it.
     resource: Name | None = None
     #: What it is a schema of.
     encoding: Encoding = Encoding.AVRO

@@ -42,6 +42,8 @@ class RunSpec:
     services: Mapping[str, ServiceConfig]
     #: The versions of the scripts in them, by service.
     script_versions: Mapping[str, str] = field(default_factory=dict)
+    #: The collection in which document stores that the connector names keep schemas.
+    schemas_resource: str = "schemas"
     positions: Mapping[Lane, Position] = field(default_factory=dict)
     #: How often the job was put somewhere by hand.
     resets: int = 0

@@ -39,7 +39,7 @@ async def opened(spec: RunSpec, services: Services, lanes: Lanes) -> AsyncIterat
     """Schemas and sinks first, then middlewares, then the source: nothing is read before it can be delivered."""
     connector = spec.connector
     way = way_of(connector, _arriving(connector, services))
-    schemas = await schemas_of(connector, way, services)
+    schemas = await schemas_of(connector, way, services, spec.schemas_resource)
     async with AsyncExitStack() as stack:
         opening = _Opening(services, stack)
         sinks = [await opening.sink(each) for each in connector.sinks]

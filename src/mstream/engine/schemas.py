@@ -14,6 +14,7 @@ from mstream.errors import ProviderUnavailable, ResourceMissing, SchemaInvalid
 from mstream.foundation.clock import Clock
 from mstream.ports.encoding import Codec, NumberedCodec
 from mstream.ports.schemas import NumberedSchemas, SchemaCatalog, SchemaText
+from mstream.schemas.stored import KEY, StoredSchemas
 
 #: Seconds after which a number is asked for again that was not there: a registry may learn of it late.
 _ASK_AGAIN = 10.0
@@ -57,8 +58,8 @@ class Schemas:
                 codec.learn(number, schema)
 
 
-async def schemas_of(connector: ConnectorSpec, way: Way, services: Services) -> Schemas:
-    """Those that steps name.
+async def schemas_of(connector: ConnectorSpec, way: Way, services: Services, stored_in: str) -> Schemas:
+    """Those that steps name; `stored_in`: the collection of those that document stores keep.
 
     Raises SchemaInvalid, ResourceMissing, ProviderUnavailable, or what the service raises.
     """
@@ -67,7 +68,7 @@ async def schemas_of(connector: ConnectorSpec, way: Way, services: Services) -> 
     for ref in connector.schemas:
         if ref.id in named and ref.id not in found.codecs:
             ref = _named(ref, connector, services)  # noqa: PLW2901 - whole from here on
-            await _add(ref, services, found, only_reads=ref.id == way.arrival.schema)
+            await _add(ref, services, found, stored_in=stored_in, only_reads=ref.id == way.arrival.schema)
     for alias in sorted(filter(None, named - found.codecs.keys())):
         message = f"there is no schema {alias!r} in the connector; define it under 'schemas'"
         raise SchemaInvalid(message)
@@ -85,7 +86,7 @@ def _named(ref: SchemaRef, connector: ConnectorSpec, services: Services) -> Sche
     return ref.model_copy(update={"resource": name(resources[0])})
 
 
-async def _add(ref: SchemaRef, services: Services, found: Schemas, *, only_reads: bool) -> None:
+async def _add(ref: SchemaRef, services: Services, found: Schemas, *, stored_in: str, only_reads: bool) -> None:
     """`only_reads`: records that come say by themselves what they were written by."""
     codec_of = partial(avro_codec, ref.id, text_decimals=ref.decimals == "text")
     given = SchemaText(id="", name=ref.id, encoding=ref.encoding, definition=ref.text or "")
@@ -95,13 +96,11 @@ async def _add(ref: SchemaRef, services: Services, found: Schemas, *, only_reads
             raise SchemaInvalid(message)
         found.add(ref.id, codec_of(given), "", None)
         return
-    provider = services.provider(ref.service_name)
-    if provider.schemas is None:
-        message = f"service {ref.service_name!r} (provider {provider.name!r}) keeps no schemas that jobs can use yet"
-        raise ProviderUnavailable(message)
-    catalog: SchemaCatalog = provider.schemas(await services.live(ref.service_name))
-    resource = ref.resource or ""
+    catalog, resource = await _catalog(ref.service_name, services, stored_in), ref.resource or ""
     if not isinstance(catalog, NumberedSchemas):
+        if ref.text is not None:
+            message = f"schema {ref.id!r} has a text, and service {ref.service_name!r} registers none; leave one out"
+            raise SchemaInvalid(message)
         found.add(ref.id, codec_of(_there(await catalog.get(resource), ref)), "", None)
         return
     schema = await catalog.registered(resource, given) if ref.text else await catalog.get(resource)
@@ -110,6 +109,18 @@ async def _add(ref: SchemaRef, services: Services, found: Schemas, *, only_reads
     reads_as = schema if schema is not None and schema.is_fixed else None
     codec = codec_of(schema, reads_as=reads_as, is_numbered=True)
     found.add(ref.id, codec, ref.service_name, catalog)
+
+
+async def _catalog(name: str, services: Services, stored_in: str) -> SchemaCatalog:
+    """Of a store of documents a collection of them; raises ProviderUnavailable for a service that keeps none."""
+    provider = services.provider(name)
+    if provider.documents is not None:
+        documents = provider.documents(await services.live(name))
+        return StoredSchemas(documents.collection(stored_in, key=KEY))
+    if provider.schemas is None:
+        message = f"service {name!r} (provider {provider.name!r}) keeps no schemas"
+        raise ProviderUnavailable(message)
+    return provider.schemas(await services.live(name))
 
 
 def _there(schema: SchemaText | None, ref: SchemaRef) -> SchemaText:

@@ -75,6 +75,13 @@ BY_ORDER = ", schema_id = 'order'"
         ("{ id = 'order', file = 'latin.avsc' }", [("schemas[0].file", "bad_value")]),
         ("{ id = 'order', service_name = 'files', resource = 'x' }", [("schemas[0].service_name", "role_unavailable")]),
         (f"{INLINE}, {INLINE}", [("schemas[1].id", "duplicate_name")]),
+        ("{ id = 'order', service_name = 'home', resource = 'x' }", []),
+        ("{ id = 'order', service_name = 'db', resource = 'x' }", []),
+        (
+            f"{{ id = 'order', service_name = 'db', resource = 'x', text = '{ORDER}' }}",
+            [("schemas[0].text", "bad_value")],
+        ),
+        (f"{{ id = 'order', service_name = 'registry', resource = 'x', text = '{ORDER}' }}", []),
     ],
 )
 def test_an_entry_says_what_the_schema_is(tmp_path: Path, schemas: str, problems: list[tuple[str, str]]) -> None:
