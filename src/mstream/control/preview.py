@@ -163,7 +163,14 @@ def _spec(file: ConfigFile, connector: ConnectorSpec, records: int) -> RunSpec:
         name: file.service(name) for name in changed.service_names if name != _SERVICE
     }
     services[_SERVICE] = PreviewConfig(name=_SERVICE)
-    return RunSpec(job=connector.name, run_id=str(uuid4()), epoch=0, connector=changed, services=services)
+    return RunSpec(
+        job=connector.name,
+        run_id=str(uuid4()),
+        epoch=0,
+        connector=changed,
+        services=services,
+        schemas_resource=file.system.schemas_resource,
+    )
 
 
 async def _shown(handle: RunHandle, screen: _Screen, quiet_sec: float, clock: Clock) -> Outcome:
