@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate
 
 from confluent_kafka import Message
 
@@ -13,8 +15,7 @@ from mstream.encodings.cursors import partition_lane, partition_position
 from mstream.foundation.clock import monotonic
 from mstream.ports.roles import Limit
 
-from .messages import batch_of
-from .offsets import offset_in
+from .messages import batch_of, last_of
 
 
 class Backlog:
@@ -133,29 +134,24 @@ class Backlog:
             return dict(self._times)
 
     def _handed_out(self, messages: list[Message]) -> Batch:
-        batch = batch_of(messages, self._encoding)
-        for lane, position in batch.positions.items():
-            self._read[lane] = offset_in(position) or 0
-        last = {batch.lane: messages[-1]} if batch.lanes is None else dict(zip(batch.lanes, messages, strict=True))
+        last = last_of(messages)
         for lane, message in last.items():
+            self._read[lane] = (message.offset() or 0) + 1
             kind, milliseconds = message.timestamp()
             if kind:
                 self._times[lane] = milliseconds
-        return batch
+        return batch_of(messages, self._encoding, last)
 
     def _some(self, limit: Limit) -> list[Message]:
         if len(self._messages) <= limit.records and self._bytes <= limit.bytes:
             taken = self._messages
             self._keep([])
             return taken
-        count, size = 0, 0
-        for each in self._messages[: limit.records]:
-            size += len(each)
-            if count and size > limit.bytes:
-                break
-            count += 1
+        sizes = list(accumulate(map(len, self._messages[: limit.records])))
+        count = max(1, bisect_right(sizes, limit.bytes))
         taken = self._messages[:count]
-        self._keep(self._messages[count:])
+        self._messages = self._messages[count:]
+        self._bytes -= sizes[count - 1]
         return taken
 
     def _keep(self, messages: list[Message]) -> None:

@@ -96,11 +96,17 @@ class MessageHeaders(Mapping[str, str]):
         return self._texts
 
 
-def batch_of(messages: list[Message], encoding: Encoding) -> Batch:
-    """Messages in the order in which they came, at least one, none of them an event."""
-    # Of each partition the last one; the client's own methods, called by C, take a tenth of anything else.
+def last_of(messages: Sequence[Message]) -> dict[Lane, Message]:
+    """The last message of each lane."""
+    # The client's own methods, called by C, take a tenth of anything else.
     names = zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
     last = dict(zip(names, messages, strict=True))
+    return {partition_lane(topic or "", partition or 0): message for (topic, partition), message in last.items()}
+
+
+def batch_of(messages: list[Message], encoding: Encoding, last: Mapping[Lane, Message] | None = None) -> Batch:
+    """Messages in the order in which they came, at least one, none of them an event; `last`: as `last_of` gives it."""
+    last = last_of(messages) if last is None else last
     keys = list(map(Message.key, messages))
     return Batch(
         payloads=list(map(Message.value, messages)),
@@ -110,10 +116,7 @@ def batch_of(messages: list[Message], encoding: Encoding) -> Batch:
         times=Column(messages, _time),
         lanes=None if len(last) == 1 else Column(messages, _lane),
         marks=Column(messages, _OFFSET),
-        positions={
-            partition_lane(topic or "", partition or 0): partition_position((message.offset() or 0) + 1)
-            for (topic, partition), message in last.items()
-        },
+        positions={lane: partition_position((message.offset() or 0) + 1) for lane, message in last.items()},
     )
 
 
