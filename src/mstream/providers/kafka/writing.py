@@ -59,6 +59,7 @@ class KafkaSinkOptions(RoleOptions):
 
     __pydantic_extra__: dict[str, str]
 
+    #: The message's key: the record's own, where it has one, or none.
     key: KeyFrom = KeyFrom.SOURCE
     #: The field whose value is the key instead; one inside of others is named with dots.
     key_field: Annotated[str, Field(min_length=1)] | None = None
@@ -66,9 +67,12 @@ class KafkaSinkOptions(RoleOptions):
     headers: bool | tuple[Annotated[str, Field(min_length=1)], ...] = True
     #: Whether topic, partition and offset of records that come from Kafka are headers too.
     origin_headers: bool = False
+    #: The message's time: when it is written, or the record's own, where it has one.
     timestamp: Timestamp = Timestamp.NOW
+    #: A record with the operation `delete` becomes a message without a value, or one like any other.
     on_delete: OnDelete = OnDelete.TOMBSTONE
-    #: Make topics that are not there; or else a missing one is an error.
+    #: Make topics that are not there, with `partitions`, `replication_factor` and a table `config`; what is not said the
+    #: cluster decides. Without it a missing topic is an error.
     create_topics: NewTopics | None = None
 
     @model_validator(mode="before")
