@@ -405,5 +405,5 @@ async def test_closing_waits_for_no_broker_that_is_away(job: Job, kafka_server: 
     acking.cancel()
     await asyncio.wait({acking})
 
-    assert took < 14
+    assert took < 10
     await until(lambda: not any(each.name == "kafka-consumer" for each in threading.enumerate()), "no thread is left")

@@ -38,15 +38,20 @@ class Bridge:
 
         Raises what it raises.
         """
+        return await self.call_back(lambda consumer, answer: answer(order(consumer)))
+
+    async def call_back(self, order: Callable[[Consumer, Callable[[T], None]], None]) -> T | None:
+        """The same for an order whose answer comes later: it is given what to call with that, in the thread."""
         done: asyncio.Future[T] = self._loop.create_future()
+
+        def answer(found: T) -> None:
+            self.tell(_set_result, done, found)
 
         def carried_out(consumer: Consumer) -> None:
             try:
-                found = order(consumer)
+                order(consumer, answer)
             except Exception as error:  # noqa: BLE001 - it is the caller's
                 self.tell(_set_error, done, error)
-            else:
-                self.tell(_set_result, done, found)
 
         async def waited() -> T:
             return await done

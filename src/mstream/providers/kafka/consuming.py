@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from mstream.domain.checkpoint import Lane
 from mstream.errors import MstreamError
+from mstream.foundation.clock import monotonic
 from mstream.observability.logs import get_logger
 from mstream.ports.roles import Lanes, Resume
 
@@ -23,7 +24,7 @@ from .places import Places, lane_of
 from .reading import KafkaSourceOptions, OnMissingTopic, OnPositionLost
 from .service import KafkaService
 from .settings import is_eager, options_of, patience_of, started
-from .troubles import no_such_topic, place_lost
+from .troubles import Trouble, no_such_topic, place_lost
 
 log = get_logger(__name__)
 
@@ -37,6 +38,8 @@ _LOOK: Final = 0.05
 _TO_HOLD: Final = 1.0
 #: Seconds after an error before the next attempt.
 _AFTER_ERROR: Final = 0.5
+#: Seconds for commits that are on their way when the source closes.
+_TO_COMMIT: Final = 3.0
 #: Seconds for leaving the group.
 _TO_CLOSE: Final = 15.0
 
@@ -68,11 +71,10 @@ class Consuming:
             is_eager=is_eager(self._options),
             patience=patience_of(self._options),
         )
+        self._options["on_commit"] = self._membership.heard
         #: Set when there is something for the reader.
         self.came = asyncio.Event()
-        self._trouble: MstreamError | None = None
-        #: The trouble is for good.
-        self._has_failed = False
+        self._trouble = Trouble()
         #: Where the read ends, by lane; None: it does not.
         self._heads: dict[Lane, int] | None = None
         self._is_finishing = False
@@ -100,10 +102,7 @@ class Consuming:
 
     def error(self) -> MstreamError | None:
         """What has gone wrong since the last call; what is for good stays."""
-        trouble = self._trouble
-        if not self._has_failed:
-            self._trouble = None
-        return trouble
+        return self._trouble.told()
 
     def finish(self) -> None:
         """Bring what there is at this moment, and then the end."""
@@ -124,13 +123,28 @@ class Consuming:
         Where the thread has ended: what it ended with.
         """
 
-        async def wrapped() -> tuple[T] | None:
-            return await self._bridge.call(lambda consumer: (order(consumer, self._membership),))
+        def wrapped(consumer: Consumer) -> tuple[T]:
+            return (order(consumer, self._membership),)
 
-        answer = await wrapped()
+        answer = await self._bridge.call(wrapped)
         if answer is None:
-            raise self.error() or self._service.error(TimeoutError(), self._where())
+            raise self._ended()
         return answer[0]
+
+    async def commit(self, offsets: Mapping[Lane, int]) -> None:
+        """Returns once the group has noted these. Raises KafkaException."""
+
+        def committed(consumer: Consumer, answer: Callable[[tuple[KafkaError | None]], None]) -> None:
+            self._membership.commit(consumer, offsets, lambda error: answer((error,)))
+
+        answer = await self._bridge.call_back(committed)
+        if answer is None:
+            raise self._ended()
+        if answer[0] is not None:
+            raise KafkaException(answer[0])
+
+    def _ended(self) -> MstreamError:
+        return self.error() or self._service.error(TimeoutError(), self._where())
 
     async def handle(self) -> object:
         """The group as the thread has seen it last: while partitions are taken away, it waits for who asks."""
@@ -172,7 +186,16 @@ class Consuming:
                 # Whatever became of that: who does not poll hears of no change in the group.
                 self._guarded(self._turn, consumer)
         finally:
-            consumer.close()
+            self._leave(consumer)
+
+    def _leave(self, consumer: Consumer) -> None:
+        """Commits on their way are waited for a moment; the client itself does so as long as for a session."""
+        give_up = monotonic() + _TO_COMMIT
+        while self._membership.is_telling and monotonic() < give_up:
+            consumer.poll(_LOOK)
+        if self._membership.is_telling:
+            self._bridge.tell(self._bridge.ended.set)
+        consumer.close()
 
     def _guarded(self, step: Callable[[Consumer], None], consumer: Consumer) -> None:
         try:
@@ -274,13 +297,12 @@ class Consuming:
         self._bridge.wait(_AFTER_ERROR)
 
     def _report(self, error: MstreamError, *, for_good: bool) -> None:
-        self._bridge.tell(self._note, error, for_good)
+        self._bridge.tell(self._noted, error, for_good)
 
     def _where(self, topic: str | None = None) -> str:
         return f"topic {topic or ', '.join(self._topics)!r}"
 
-    # ------------------------------------------------------------------------------------------- called from the loop
-    def _note(self, error: MstreamError, for_good: bool) -> None:  # noqa: FBT001 - it comes through the bridge
-        if not self._has_failed:
-            self._trouble, self._has_failed = error, for_good
-            self.came.set()
+    def _noted(self, error: MstreamError, for_good: bool) -> None:  # noqa: FBT001 - it comes through the bridge
+        """On the loop."""
+        self._trouble.note(error, for_good=for_good)
+        self.came.set()

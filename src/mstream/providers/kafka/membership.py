@@ -16,7 +16,7 @@ from .backlog import Backlog
 from .faults import Fault, fault_of
 from .handles import GroupHandle
 from .offsets import Place, offset_in
-from .places import Places, copy_of, lane_of, partition_of, resolved, watermarks
+from .places import Places, Told, copy_of, lane_of, partition_of, resolved, watermarks
 
 log = get_logger(__name__)
 
@@ -51,6 +51,8 @@ class Membership:
         self._lanes = lanes
         self._resume = resume
         self._places = places
+        #: To be called with what the client says of commits.
+        self.heard = places.heard
         self._backlog = backlog
         self._loop = loop
         self._is_eager = is_eager
@@ -140,13 +142,18 @@ class Membership:
                 found[lane] = end
         return found
 
-    def commit(self, consumer: Consumer, offsets: Mapping[Lane, int]) -> None:
-        """Tell the group, of the lanes that are this member's. Raises KafkaException."""
-        self._places.commit(consumer, self._assigned, offsets)
+    def commit(self, consumer: Consumer, offsets: Mapping[Lane, int], told: Told) -> None:
+        """Tell the group, of the lanes that are this member's; `told` hears of the answer. Raises KafkaException."""
+        self._places.commit_soon(consumer, self._assigned, offsets, told)
 
     def committed(self, consumer: Consumer, lanes: Collection[Lane]) -> dict[Lane, int]:
         """What the group keeps of these lanes, this member's or not. Raises KafkaException."""
         return self._places.committed(consumer, {lane: partition_of(lane) for lane in lanes})
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether a commit is on its way."""
+        return self._places.is_telling
 
     def pause(self, consumer: Consumer, lanes: Collection[Lane]) -> None:
         """Bring nothing of these, now and when they come back."""
@@ -200,7 +207,7 @@ class Membership:
         offsets = {lane: at for lane in held if (at := offset_in((saved or {}).get(lane))) is not None}
         try:
             if not self._places.are_copies:
-                self.commit(consumer, offsets)
+                self._places.commit(consumer, self._assigned, offsets)
         except KafkaException as error:
             # They are saved: the next member goes on from there all the same.
             log.info("offsets_not_committed", lanes=sorted(offsets), fault=fault_of(error).name)

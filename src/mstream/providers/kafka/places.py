@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from mstream.domain.checkpoint import Lane
 from mstream.encodings.cursors import partition_lane
@@ -23,6 +23,10 @@ log = get_logger(__name__)
 _PATIENCE: Final = 10.0
 
 Partitions = Mapping[Lane, TopicPartition]
+#: Where a commit puts partitions.
+Answers = frozenset[tuple[str, int, int]]
+#: Hears what became of a commit.
+Told = Callable[[KafkaError | None], object]
 
 
 class Places:
@@ -35,6 +39,8 @@ class Places:
         self._is_first = True
         #: A sink commits to the group, in transactions; what is stored is a copy.
         self.are_copies = resume.are_copies
+        #: Commits whose answers are to come, each with whom to tell.
+        self._awaited: list[tuple[Answers, Told]] = []
 
     def begins(self, consumer: Consumer, new: Partitions, stored: Mapping[Lane, int]) -> dict[Lane, int]:
         """Where these begin, which the group notes at once. Raises KafkaException.
@@ -79,10 +85,39 @@ class Places:
 
     def commit(self, consumer: Consumer, partitions: Partitions, offsets: Mapping[Lane, int]) -> None:
         """Tell the group; partitions that are not there are left out. Raises KafkaException."""
-        metadata = note(self._resume.resets)
-        wanted = [_at(partitions[lane], offset, metadata) for lane, offset in offsets.items() if lane in partitions]
+        wanted = self._noting(partitions, offsets)
         if wanted:
             _raised(consumer.commit(offsets=wanted, asynchronous=False) or [])
+
+    def commit_soon(self, consumer: Consumer, partitions: Partitions, offsets: Mapping[Lane, int], told: Told) -> None:
+        """The same, while messages come: `told` hears of the answer. Raises KafkaException.
+
+        A coordinator that is away would be waited for as long as for a session.
+        """
+        wanted = self._noting(partitions, offsets)
+        if not wanted:
+            told(None)
+            return
+        consumer.commit(offsets=wanted, asynchronous=True)
+        self._awaited.append((_answers(wanted), told))
+
+    def _noting(self, partitions: Partitions, offsets: Mapping[Lane, int]) -> list[TopicPartition]:
+        metadata = note(self._resume.resets)
+        return [_at(partitions[lane], offset, metadata) for lane, offset in offsets.items() if lane in partitions]
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether a commit is on its way."""
+        return bool(self._awaited)
+
+    def heard(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """What the client says of any commit."""
+        answers = _answers(partitions)
+        for index, (awaited, told) in enumerate(self._awaited):
+            if awaited == answers:
+                del self._awaited[index]
+                told(error or next((each.error for each in partitions if each.error is not None), None))
+                return
 
 
 def resolved(consumer: Consumer, partitions: Partitions, places: Mapping[Lane, Place]) -> dict[Lane, int]:
@@ -128,6 +163,10 @@ def _noted(consumer: Consumer, partitions: Partitions) -> dict[Lane, Noted]:
     answers = _raised(consumer.committed(asked, _PATIENCE))
     found = {lane_of(each): noted(each.offset, each.metadata) for each in answers}
     return {lane: place for lane, place in found.items() if place is not None}
+
+
+def _answers(partitions: list[TopicPartition]) -> Answers:
+    return frozenset((each.topic, each.partition, each.offset) for each in partitions)
 
 
 def _raised(answers: list[TopicPartition]) -> list[TopicPartition]:

@@ -65,7 +65,7 @@ class KafkaSource:
             return
         offsets = {lane: at for lane, position in positions.items() if (at := offset_in(position)) is not None}
         try:
-            await self._consuming.call(lambda consumer, member: member.commit(consumer, offsets))
+            await self._consuming.commit(offsets)
         except FAILURES as error:
             if not is_membership_fault(error):
                 raise self._service.error(error, f"topic {self._ref.resource!r}") from None

@@ -1,10 +1,30 @@
-"""What a reader cannot get over by waiting, and what to do."""
+"""What a reader has to hear of, and what it cannot get over by waiting."""
 
 from __future__ import annotations
 
-from mstream.errors import PositionLost, ResourceMissing
+from mstream.errors import MstreamError, PositionLost, ResourceMissing
 
 from .service import KafkaService
+
+
+class Trouble:
+    """What has gone wrong last."""
+
+    def __init__(self) -> None:
+        self._error: MstreamError | None = None
+        self._is_for_good = False
+
+    def note(self, error: MstreamError, *, for_good: bool) -> None:
+        """After one for good nothing else counts."""
+        if not self._is_for_good:
+            self._error, self._is_for_good = error, for_good
+
+    def told(self) -> MstreamError | None:
+        """What nobody was told yet; one for good is told again and again."""
+        error = self._error
+        if not self._is_for_good:
+            self._error = None
+        return error
 
 
 def place_lost(service: KafkaService, topic: str, partition: int, offset: int | None) -> PositionLost:
