@@ -23,6 +23,7 @@ from mstream.providers.mongodb.rereading import Rereading
 from mstream.providers.mongodb.snapshot import Chunk
 from mstream.providers.mongodb.source import MongodbSource
 from tests.contracts.stores import MONGODB_DATABASES
+from tests.contracts.test_mongodb_snapshot import filled as with_every_type
 from tests.contracts.test_mongodb_snapshot import source_on
 from tests.servers.mongodb import MongoDatabase
 
@@ -77,9 +78,14 @@ def name_of(number: int) -> str:
 
 
 @pytest.fixture(params=MONGODB_DATABASES)
-def filled(request: pytest.FixtureRequest) -> MongoDatabase:
+def database(request: pytest.FixtureRequest) -> MongoDatabase:
+    found: MongoDatabase = request.getfixturevalue(MONGODB_DATABASES[request.param])
+    return found
+
+
+@pytest.fixture
+def filled(database: MongoDatabase) -> MongoDatabase:
     """With documents that the stream will not tell of."""
-    database: MongoDatabase = request.getfixturevalue(MONGODB_DATABASES[request.param])
     with database.client() as client:
         client[database.name]["orders"].insert_many({"_id": name_of(each), "n": 0} for each in range(COUNT))
     return database
@@ -235,6 +241,19 @@ async def test_a_filter_reads_what_it_finds(filled: MongoDatabase) -> None:
             batch = await took(source, sink)
 
     assert sink.read == [name_of(each) for each in range(1200)]
+
+
+async def test_ids_of_every_type_are_read(database: MongoDatabase) -> None:
+    wanted = with_every_type(database)
+    found: list[bytes | None] = []
+
+    async with following(database) as source:
+        batch = await source.snapshot(SnapshotOrder())
+        while is_reading(batch):
+            batch = await source.read(Limit())
+            found += batch.payloads or ()
+
+    assert sorted(map(str, found)) == sorted(map(str, wanted))
 
 
 def test_a_newer_document_than_the_last_record_is_noticed(filled: MongoDatabase) -> None:

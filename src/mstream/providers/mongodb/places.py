@@ -173,18 +173,6 @@ def query_of(text: str | None) -> dict[str, Any]:
     return query
 
 
-def exact_value(key: bytes) -> Any:
-    """The `_id` of a document `{"_id": …}`, so that the same bytes are made of it. Raises ValueError otherwise."""
-    try:
-        value = bson.decode(key, _EXACT)["_id"]
-        if bson.encode({"_id": value}, codec_options=_EXACT) == key:
-            return value
-    except _UNREADABLE:
-        pass
-    message = "its bytes cannot be made again"
-    raise ValueError(message)
-
-
 def value_of(text: str) -> Any:
     """The `_id` in a text, so that the same bytes are made of it."""
     return bson.decode(key_of(text), _EXACT)["_id"]

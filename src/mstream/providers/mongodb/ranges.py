@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import bson
-from bson import Regex, Timestamp
+from bson import Timestamp
+from bson.raw_bson import RawBSONDocument
 
 from .config import ID, MongodbSourceOptions, Watch, is_pattern
-from .elements import DOCUMENT, document_of, elements, first_field
-from .places import Range, exact_value, text_of, value_of
+from .elements import ARRAY, DOCUMENT, REGEX, UNDEFINED, document_of, elements, first_field
+from .places import Range, text_of, value_of
 
 #: Documents in an answer, at most.
 BATCH: Final = 1000
@@ -23,6 +24,10 @@ _SAMPLES: Final = 20
 _COPYING: Final = b"\x08copyingData\0\x01"
 #: Not documents of users.
 _INTERNAL: Final = frozenset({"admin", "config", "local"})
+#: Where in a key `{"_id": …}` the type and the value stand, and what the server finds in another way than by comparing.
+_KIND_AT: Final = 4
+_VALUE_AT: Final = 9
+_NO_VALUES: Final = frozenset({ARRAY, REGEX, UNDEFINED})
 #: How servers say that they cannot compare `_id`s by an expression; MongoDB can.
 NO_EXPRESSIONS: Final = frozenset({None, 2, 9, 168, 238})
 
@@ -69,13 +74,10 @@ def both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 def named(keys: Sequence[bytes]) -> dict[str, Any] | None:
     """The query for just the documents with these keys `{"_id": …}`; None: one of them cannot stand in it."""
-    try:
-        values = [exact_value(each) for each in keys]
-    except ValueError:
+    if any(each[_KIND_AT] in _NO_VALUES or _is_operator(each) for each in keys):
         return None
-    if any(isinstance(each, Regex) or _is_operator(each) for each in values):
-        return None
-    return {ID: {"$in": values}}
+    values = [b"%c%d\0%b" % (each[_KIND_AT], at, each[_VALUE_AT:-1]) for at, each in enumerate(keys)]
+    return {ID: RawBSONDocument(document_of([b"%c$in\0%b" % (ARRAY, document_of(values))]))}
 
 
 def among(there: Sequence[str], database: str, name: str) -> tuple[str, ...]:
@@ -85,8 +87,9 @@ def among(there: Sequence[str], database: str, name: str) -> tuple[str, ...]:
     return next(((each,) for each in (name, f"{database}.{name}") if each in there), ())
 
 
-def _is_operator(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(each.startswith("$") for each in value)
+def _is_operator(key: bytes) -> bool:
+    inside = elements(key[_VALUE_AT:-1]) if key[_KIND_AT] == DOCUMENT else ()
+    return any(each.name.startswith("$") for each in inside)
 
 
 def _concern(time: Timestamp | None) -> dict[str, Any]:
