@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -110,10 +111,12 @@ async def test_a_broker_of_several_that_does_not_answer_is_a_warning(kafka_topic
 
 async def test_topics_come_by_name_without_those_of_kafka_itself(kafka_topics: KafkaTopics) -> None:
     names = [kafka_topics.create(each) for each in ("b", "a")]
-    async with inspection(kafka_topics.bootstrap) as found:
-        resources = await found.resources()
+    mine: list[str] = []
+    async with inspection(kafka_topics.bootstrap) as found, asyncio.timeout(30):
+        while len(mine) < len(names):  # a broker learns of a topic from the controller
+            resources = await found.resources()
+            mine = [each.name for each in resources if each.name.startswith(kafka_topics.prefix)]
 
-    mine = [each.name for each in resources if each.name.startswith(kafka_topics.prefix)]
     assert mine == sorted(names)
     assert {each.kind for each in resources} == {"topic"}
     assert not [each for each in resources if each.name.startswith("__")]

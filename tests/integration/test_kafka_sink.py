@@ -265,6 +265,28 @@ async def test_a_topic_that_is_deleted_while_it_is_written_ends_the_job(kafka_to
             await delivered(sink, numbers(1, 1))
 
 
+async def test_a_topic_that_may_be_made_is_made_anew_when_it_was_deleted(kafka_topics: KafkaTopics) -> None:
+    topic = kafka_topics.create("orders")
+    settings = {"topic.metadata.propagation.max.ms": "1000"}
+    async with opened(kafka_topics.bootstrap, topic, settings, create_topics={}) as sink:
+        await sink.write(numbers(0, 1))
+        for each in kafka_topics.server.admin().delete_topics([topic]).values():
+            each.result(30)
+        await delivered(sink, numbers(1, 3))
+
+    assert [int(each.value()) for each in await read(kafka_topics, topic)] == [1, 2, 3]
+
+
+async def test_headers_that_cannot_be_written_are_that_records_failure(kafka_topics: KafkaTopics) -> None:
+    topic = kafka_topics.create("orders")
+    headers = [{"a": "1"}, {"a": "\ud800"}, {"a": "3"}]
+    async with opened(kafka_topics.bootstrap, topic) as sink:
+        failures = await sink.write(Batch(payloads=[b"1", b"2", b"3"], headers=headers, positions={"lane": 1}))
+
+    assert [(each.index, type(each.error)) for each in failures] == [(1, RecordRefused)]
+    assert [each.value() for each in await read(kafka_topics, topic)] == [b"1", b"3"]
+
+
 async def test_wrong_credentials_are_told_at_once_and_never_shown(kafka_topics: KafkaTopics) -> None:
     wrong = {**kafka_topics.server.sasl, "sasl.password": "hunter2-planted"}
     async with opened(wrong, kafka_topics.create("orders")) as sink:

@@ -140,6 +140,9 @@ OF_A_RECORD: Final = frozenset({Fault.TOO_LARGE, Fault.RECORD})
 #: What an operator must mend; the client itself would try for ever.
 HOPELESS: Final = frozenset({Fault.AUTHENTICATION, Fault.TLS})
 
+#: In the text of an error of TLS: nobody is trusted. Without it a connection may just have been cut.
+_DISTRUST: Final = "verif"
+
 #: Everything that a call to the client may raise.
 FAILURES: Final = (KafkaException, BufferError, OSError)
 
@@ -184,6 +187,8 @@ def unwrapped() -> Iterator[None]:
 def fault_of(error: BaseException | KafkaError) -> Fault:
     """What went wrong; never raises."""
     code = code_of(error)
+    if code == KafkaError._SSL and _DISTRUST not in str(error):  # noqa: SLF001 - the client's name for it
+        return Fault.UNREACHABLE
     if code is not None:
         return CODES.get(code, Fault.OTHER)
     if isinstance(error, BufferError):

@@ -252,6 +252,9 @@ class Producing:
         if self._spoilt is None:
             self._spoilt, self._is_purged = error, False
             self._spoilt_at = self._loop.time()
+        elif self._spoilt.retryable and not error.retryable:
+            # That a request has failed is told before why it has.
+            self._spoilt = error
 
     def _late(self, patience: float) -> MstreamError:
         text = f"{self._service.named(self.what)}: no acknowledgement within {patience:g} seconds (delivery.timeout.ms)"

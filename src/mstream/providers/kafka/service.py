@@ -14,10 +14,11 @@ from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]  # it is there
 
 from mstream.errors import MstreamError, ServiceError
+from mstream.foundation.concurrency import shielded
 from mstream.observability.logs import get_logger
 
 from .config import KafkaConfig
-from .faults import FAILURES, HOPELESS, Fault, fault_of, kafka_error, masked, service_error, told
+from .faults import FAILURES, Fault, fault_of, kafka_error, masked, service_error, told
 from .options import Client, client_options, hidden_values
 
 log = get_logger(__name__)
@@ -45,8 +46,8 @@ class KafkaService:
         #: Values that stand in no text.
         self.hidden = hidden_values(config.client_settings, config.public)
         self._admin: AdminClient | None = None
-        #: What the administrator has heard that waiting does not mend.
-        self._hopeless: KafkaError | None = None
+        #: What the administrator has heard last: of which broker, and why.
+        self._last: KafkaError | None = None
 
     def options(self, client: Client, listener: Listener | None = None) -> dict[str, Any]:
         """Everything such a client is made of: the service's options, its log, and who hears of its errors."""
@@ -76,14 +77,14 @@ class KafkaService:
     def _look(self, topic: str | None) -> ClusterMetadata:
         admin = self._administrator()
         found: ClusterMetadata = admin.list_topics(timeout=1) if topic is None else admin.list_topics(topic, timeout=1)
-        self._hopeless = None
+        self._last = None
         return found
 
     def _reason(self, error: BaseException) -> BaseException | KafkaError:
         """Why nobody answers, where the client knows it."""
         if self._admin is not None:
             self._admin.poll(0)
-        return self._hopeless if self._hopeless is not None and fault_of(error) is Fault.UNREACHABLE else error
+        return self._last if self._last is not None and fault_of(error) is Fault.UNREACHABLE else error
 
     async def answers(
         self, call: Callable[[AdminClient], dict[Any, Future[Any]]], *, patience: float = PATIENCE
@@ -116,32 +117,32 @@ class KafkaService:
 
     def _administrator(self) -> AdminClient:
         if self._admin is None:
-            self._hopeless = None
+            self._last = None
             self._admin = AdminClient(self.options(Client.ADMIN, self._noted))
         self._admin.poll(0)  # or what it has to say would pile up
         return self._admin
 
     def _noted(self, error: KafkaError) -> None:
-        if fault_of(error) in HOPELESS:
-            self._hopeless = error
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - the client's name for it
+            self._last = error
 
     def _heard(self, listener: Listener | None) -> Listener:
-        counts: Counter[str] = Counter()
+        counts: Counter[int] = Counter()
 
         def heard(error: KafkaError) -> None:
-            text = told(error, self.hidden)
-            counts[text] += 1
-            # In an outage it comes twice a second: the first, second, fourth, … is said aloud.
-            is_loud = counts[text].bit_count() == 1 and fault_of(error) is not Fault.CLOSED
+            counts[error.code()] += 1
+            count = counts[error.code()]
+            # In an outage it comes twice a second: the first, second, fourth, … of its kind is said aloud.
+            is_loud = count.bit_count() == 1 and fault_of(error) is not Fault.CLOSED
             tell = log.warning if is_loud else log.debug
-            tell("kafka_client_error", service=self.config.name, error=text, count=counts[text])
+            tell("kafka_client_error", service=self.config.name, error=told(error, self.hidden), count=count)
             if listener is not None:
                 listener(error)
 
         return heard
 
     def close(self) -> None:
-        """Lets the administrator go."""
+        """Lets the administrator go; waits for its threads."""
         self._admin = None
 
 
@@ -167,4 +168,4 @@ async def connect(config: KafkaConfig) -> AsyncIterator[KafkaService]:
     try:
         yield service
     finally:
-        service.close()
+        await shielded(asyncio.to_thread(service.close))

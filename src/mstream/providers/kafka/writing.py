@@ -71,8 +71,8 @@ class KafkaSinkOptions(RoleOptions):
     timestamp: Timestamp = Timestamp.NOW
     #: A record with the operation `delete` becomes a message without a value, or one like any other.
     on_delete: OnDelete = OnDelete.TOMBSTONE
-    #: Make topics that are not there, with `partitions`, `replication_factor` and a table `config`; what is not said the
-    #: cluster decides. Without it a missing topic is an error.
+    #: Make topics that are not there, with `partitions`, `replication_factor` and a table `config`; what is not said,
+    #: the cluster decides. Without it a missing topic is an error.
     create_topics: NewTopics | None = None
 
     @model_validator(mode="before")

@@ -46,7 +46,6 @@ def test_a_code_that_is_not_judged_is_noticed() -> None:
         (KafkaError._PURGE_QUEUE, Unreachable, True),
         (KafkaError.THROTTLING_QUOTA_EXCEEDED, Throttled, True),
         (KafkaError._AUTHENTICATION, AccessDenied, False),
-        (KafkaError._SSL, AccessDenied, False),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, AccessDenied, False),
         (KafkaError.UNKNOWN_TOPIC_OR_PART, ResourceMissing, False),
         (KafkaError.OFFSET_OUT_OF_RANGE, PositionLost, False),
@@ -62,6 +61,16 @@ def test_what_an_error_becomes(code: int, kind: type[MstreamError], retryable: b
     assert type(error) is kind
     assert error.retryable is retryable
     assert str(error).startswith("service 'bus', topic 't': ")
+
+
+def test_a_certificate_is_trusted_or_not_and_a_connection_that_was_cut_may_come_back() -> None:
+    distrusted = KafkaError(KafkaError._SSL, "SSL handshake failed: certificate verify failed: broker certificate")
+    cut = KafkaError(KafkaError._SSL, "SSL handshake failed: Disconnected")
+
+    assert type(service_error(distrusted, "x")) is AccessDenied
+    assert "ssl.ca.location" in str(service_error(distrusted, "x"))
+    assert type(service_error(cut, "x")) is Unreachable
+    assert fault_of(KafkaException(cut)) is Fault.UNREACHABLE
 
 
 def test_where_no_record_is_meant_it_is_an_error_of_the_service() -> None:

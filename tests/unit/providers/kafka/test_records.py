@@ -118,10 +118,11 @@ def test_deletes_are_tombstones_where_there_is_a_key() -> None:
 
 
 def test_times_are_those_of_the_records_when_that_is_asked_for() -> None:
-    batch = Batch(payloads=[b"1", b"2"], times=[5, None])
+    """Kafka has none before 1970."""
+    batch = Batch(payloads=[b"1", b"2", b"3"], times=[5, None, -1])
 
-    assert [row[4] for row in messages(batch).rows()] == [0, 0]
-    assert [row[4] for row in messages(batch, timestamp="source").rows()] == [5, 0]
+    assert [row[4] for row in messages(batch).rows()] == [0, 0, 0]
+    assert [row[4] for row in messages(batch, timestamp="source").rows()] == [5, 0, 0]
 
 
 def test_headers_are_attributes() -> None:
