@@ -187,6 +187,34 @@ async def test_a_record_that_the_topic_does_not_take_fails_alone(kafka_topics: K
     assert [each.value() for each in await read(kafka_topics, topic)] == [b"0", b"1", b"3", b"4"]
 
 
+@pytest.mark.parametrize("settings", [{"acks": "1"}, {"enable.idempotence": "false"}], ids=str)
+async def test_without_idempotence_a_bad_record_fails_alone_too(
+    settings: dict[str, str], kafka_topics: KafkaTopics
+) -> None:
+    topic = kafka_topics.create("orders", **{"cleanup.policy": "compact"})
+    batch = Batch(payloads=[b"0", b"1", b"2"], keys=[b"a", None, b"c"], positions={"lane": 1})
+    async with opened(kafka_topics.bootstrap, topic, settings) as sink:
+        failures = await sink.write(batch)
+
+    assert [(each.index, type(each.error)) for each in failures] == [(1, RecordRefused)]
+    assert [each.value() for each in await read(kafka_topics, topic)] == [b"0", b"2"]
+
+
+async def test_a_sink_can_be_closed_while_nobody_answers(kafka_server: KafkaServer, kafka_topics: KafkaTopics) -> None:
+    topic = kafka_topics.create("orders")
+    async with opened(kafka_topics.bootstrap, topic) as sink:
+        await sink.write(numbers(0, 1))
+        kafka_server.stop()
+        write = asyncio.ensure_future(sink.write(numbers(1, 100)))
+        await asyncio.sleep(0.5)
+        write.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await write
+        begun = asyncio.get_running_loop().time()
+
+    assert asyncio.get_running_loop().time() - begun < 30
+
+
 async def test_a_full_queue_is_waited_for_and_order_is_kept(kafka_topics: KafkaTopics) -> None:
     topic = kafka_topics.create("orders")
     settings = {"queue.buffering.max.messages": "10", "linger.ms": "0"}
