@@ -37,7 +37,9 @@ class Replay:
         self._at = 0
         #: What can be read, by collection.
         self.documents: dict[str, list[dict[str, Any]]] = {}
-        self._found: dict[int, tuple[str, list[dict[str, Any]]]] = {}
+        #: How many whole documents there is room for in an answer; None: as many as of anything.
+        self.room: int | None = None
+        self._found: dict[int, tuple[str, list[dict[str, Any]], int]] = {}
         #: Called before each answer with documents: what happens meanwhile.
         self.meanwhile: Callable[[], None] = lambda: None
         #: Older places are not kept any more.
@@ -105,13 +107,14 @@ class Replay:
             if "projection" in command:
                 found = [{"_id": each["_id"]} for each in found]
         cursor = _CURSOR + 1 + len(self._found)
-        self._found[cursor] = (f"d.{name}", found[: command.get("limit")])
+        size = self.size if self.room is None or "projection" in command else self.room
+        self._found[cursor] = (f"d.{name}", found[: command.get("limit")], size)
         return self._read(cursor, "firstBatch")
 
     def _read(self, cursor: int, name: str) -> Answer:
         self.meanwhile()
-        place, left = self._found[cursor]
-        part, left[:] = left[: self.size], left[self.size :]
+        place, left, size = self._found[cursor]
+        part, left[:] = left[:size], left[size:]
         found = {"id": bson.Int64(cursor if left else 0), "ns": place, name: part}
         return {"ok": 1, "cursor": found, "operationTime": bson.Timestamp(1_700_000_000, 2)}
 

@@ -72,19 +72,31 @@ async def test_documents_come_between_what_happens() -> None:
 
 async def test_documents_are_read_after_the_stream_has_answered_and_see_what_it_has_told() -> None:
     async with played() as (member, replay):
-        orders(replay, 3)
+        orders(replay, 7)
+        replay.size = 2
         async with source_on(member, START) as source:
             await source.snapshot(ALL)
             member.asked.clear()
             await until(source, is_over)
 
-    asked = [next(iter(each)) for each in member.asked if "killCursors" not in each]
-    read = next(number for number, each in enumerate(member.asked) if _is_of_documents(each))
-    assert "getMore" in asked[:read]
-    assert member.asked[read]["readConcern"] == {
-        "level": "majority",
-        "afterClusterTime": bson.Timestamp(1_700_000_000, 1),
-    }
+    asked = ["stream" if each.get("getMore") == 77 else "read" * _is_of_documents(each) for each in member.asked]
+    assert [each for each in asked if each][:8] == ["stream", "read"] * 4
+    reads = [each for each in member.asked if _is_of_documents(each)]
+    concern = {"level": "majority", "afterClusterTime": bson.Timestamp(1_700_000_000, 1)}
+    assert [each["readConcern"] for each in reads] == [concern] * 4
+
+
+async def test_what_there_is_no_room_for_is_read_behind_the_next_answer() -> None:
+    async with played() as (member, replay):
+        orders(replay, 9)
+        replay.room = 4
+        async with source_on(member, START) as source:
+            await source.snapshot(ALL)
+            found = await until(source, is_over)
+
+    assert [each["_id"] for each in documents(found)] == [*range(9)]
+    reads = [each["filter"]["_id"]["$in"] for each in member.asked_for("find") if _is_of_documents(each)]
+    assert [each[0] for each in reads] == [0, 4, 8]
 
 
 def _is_of_documents(command: dict[str, Any]) -> bool:
