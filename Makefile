@@ -47,7 +47,7 @@ bench: ## Measure against bare loops
 	@$(PYTHON) scripts/environment.py bench
 	@$(BIN)/python -m bench $(ARGS)
 
-chaos: setup ## Kill processes at full scale (SUITE=delivery, mongodb, persistence or restart)
+chaos: setup ## Kill processes at full scale (SUITE=delivery, kafka, mongodb, persistence or restart)
 	@$(BIN)/python -m tests.chaos $(SUITE) $(ARGS)
 
 docs: setup ## Generate the reference pages, check links and code blocks

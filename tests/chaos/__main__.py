@@ -10,16 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import mongodb, mongodb_flows, persistence
+from tests.chaos import kafka, kafka_flows, mongodb, mongodb_flows, persistence
 from tests.chaos.delivery import Broken, Delivery
 from tests.chaos.flows import TARGETS
 from tests.chaos.restart import Restarts
+from tests.servers.kafka import KafkaCluster
 
 REPORTS = Path(__file__).resolve().parents[2] / "docs" / "reports"
 #: About what a kill with its restart takes; sets the writer's rate.
 _SECONDS_PER_KILL = 2.0
 #: Kills, or turns, of a full run.
-_FULL = {"delivery": 200, "mongodb": 100, "persistence": 2000, "restart": 1000}
+_FULL = {"delivery": 200, "kafka": 200, "mongodb": 100, "persistence": 2000, "restart": 1000}
+#: A group that has lost members waits for their sessions to end.
+_SECONDS_PER_KAFKA_KILL = 10.0
+_BROKERS = 3
 
 
 def main() -> int:
@@ -30,7 +34,7 @@ def main() -> int:
         "--kills", type=int, help=f"how many; turns, of `restart` (default: {_FULL}; then they are written down)"
     )
     parser.add_argument("--seconds", type=float, help="go on for so long")
-    parser.add_argument("--records", type=int, default=50_000, help="of each flow of `delivery` and `mongodb`")
+    parser.add_argument("--records", type=int, default=50_000, help="of each flow of `delivery`, `kafka` and `mongodb`")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--only", default="", help="flows or legs whose name holds this text")
     parser.add_argument("--parallel", type=int, default=2, help="worlds at the same time, of `persistence`")
@@ -38,7 +42,13 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.seed is None:
         chosen.seed = persistence.new_seed()
-    suites = {"delivery": _delivery, "mongodb": _mongodb, "persistence": _persistence, "restart": _restart}
+    suites = {
+        "delivery": _delivery,
+        "kafka": _kafka,
+        "mongodb": _mongodb,
+        "persistence": _persistence,
+        "restart": _restart,
+    }
     return suites[chosen.suite](chosen)
 
 
@@ -58,6 +68,31 @@ def _delivery(chosen: argparse.Namespace) -> int:
         print(json.dumps(run.report()), flush=True)
         if chosen.kills is None and chosen.seconds is None:
             _write_part("delivery", {"flow": target.name, **_where(), **run.report()})
+    return 0
+
+
+def _kafka(chosen: argparse.Namespace) -> int:
+    """The kills of a full run are those of all flows; of a shorter one, of each."""
+    kills = chosen.kills or -(-_FULL["kafka"] // len(kafka_flows.TARGETS))
+    per_second = chosen.records / (kills * _SECONDS_PER_KAFKA_KILL)
+    cluster = KafkaCluster(_BROKERS)
+    try:
+        cluster.start()
+        for target in kafka_flows.TARGETS:
+            if chosen.only not in target.name:
+                continue
+            with tempfile.TemporaryDirectory(prefix="mstream-chaos-") as folder:
+                flow = partial(kafka.run, target, Path(folder), cluster.brokers, records=chosen.records)
+                try:
+                    _, report = flow(seed=chosen.seed, kills=kills, per_second=per_second)
+                except Broken as broken:
+                    print(f"{target.name}, seed {chosen.seed}: {broken}", file=sys.stderr)
+                    return 1
+            print(json.dumps(report), flush=True)
+            if chosen.kills is None:
+                _write_part("kafka", {"flow": target.name, **_where(), **report})
+    finally:
+        cluster.remove()
     return 0
 
 

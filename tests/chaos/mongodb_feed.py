@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.collection import Collection
 
-from tests.chaos.stream import Writer, record
+from tests.chaos.stream import Putting, record
 
 Orders = Collection[dict[str, Any]]
 #: How long the feed's own stream may lag behind a token that the program has stored.
@@ -73,28 +72,12 @@ class Feed:
                 self._places[event["_id"]["_data"]] = len(self._places) + 1
 
 
-class Inserts(Writer):
+class Inserts(Putting):
     """Inserts records in their order."""
 
     def __init__(self, orders: Orders, *, at_least: int, per_second: float) -> None:
-        super().__init__(Path(), at_least=at_least, per_second=per_second)
+        super().__init__(at_least=at_least, per_second=per_second)
         self._orders = orders
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def before(self, offset: int) -> int:
-        """A place in the stream is a number of records."""
-        return offset
-
-    def _write(self) -> None:
-        began = time.monotonic() - self.written / self._per_second
-        while not (self._hurry.is_set() and self.written >= self._at_least):
-            due = self._at_least if self._hurry.is_set() else self._due(time.monotonic() - began)
-            if due > self.written:
-                self._put(range(self.written, due))
-                self._ends.extend(range(self.written, due))
-            self._hurry.wait(0.005)
 
     def _put(self, numbers: range) -> None:
         self._orders.insert_many([order(each) for each in numbers])

@@ -71,6 +71,11 @@ class Owner:
         self._process.kill()
         self._process.wait()
 
+    def terminate(self) -> None:
+        """Ask it to end in good order."""
+        assert self._process is not None, "not started"
+        self._process.terminate()
+
     def wait(self, seconds: float) -> int:
         """Its exit code, once it has ended by itself."""
         assert self._process is not None, "not started"

@@ -82,3 +82,29 @@ class Writer:
                     offset += len(each)
                     self._ends.append(offset)
                 self._hurry.wait(0.003)
+
+
+class Putting(Writer):
+    """Hands records over instead, some at a time."""
+
+    def __init__(self, *, at_least: int, per_second: float) -> None:
+        super().__init__(Path(), at_least=at_least, per_second=per_second)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def before(self, offset: int) -> int:
+        """A place in the stream is a number of records."""
+        return offset
+
+    def _write(self) -> None:
+        began = time.monotonic() - self.written / self._per_second
+        while not (self._hurry.is_set() and self.written >= self._at_least):
+            due = self._at_least if self._hurry.is_set() else self._due(time.monotonic() - began)
+            if due > self.written:
+                self._put(range(self.written, due))
+                self._ends.extend(range(self.written, due))
+            self._hurry.wait(0.005)
+
+    def _put(self, numbers: range) -> None:
+        raise NotImplementedError
