@@ -198,8 +198,11 @@ async def test_a_second_one_is_refused_until_the_first_has_ended() -> None:
             with pytest.raises(Conflict, match="still under way"):
                 await source.snapshot(ALL)
             await until(source, is_over)
-            await source.snapshot(ALL)
+            with capture_logs() as logs:
+                await source.snapshot(ALL)
             assert len(documents(await until(source, is_over))) == 3
+
+    assert [each["event"] for each in logs] == ["snapshot_finished", "snapshot_started"]
 
 
 async def test_beside_an_initial_snapshot_none_is_taken() -> None:
