@@ -148,6 +148,8 @@ def assert_v047_can_read(database: MongoDatabase) -> None:
         assert isinstance(pipeline["sinks"], list)
         assert pipeline.get("batch") is None or set(pipeline["batch"]) == {"kind", "size"}
     for each in stored(database, "mstream-checkpoints").values():
+        if each.get("positions") == {}:
+            continue  # begun here and not come anywhere yet: v0.47 has no word for that
         assert is_readable(each, CHECKPOINT), each
         assert all(type(number) is int and 0 <= number < 256 for number in each["cursor"])
 
