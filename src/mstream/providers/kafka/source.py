@@ -80,7 +80,13 @@ class KafkaSource:
         await self._consuming.call(lambda consumer, member: member.resume(consumer, lanes))
 
     async def handle(self) -> object:
-        """Of the group as this member has seen it last; a commit with an older one is refused."""
+        """Of the group as this member has seen it last; a commit with an older one is refused.
+
+        None: no sink commits to it. The thread is not asked then: while partitions are taken away, it waits for who
+        asks.
+        """
+        if not self._are_copies:
+            return None
         return await self._consuming.handle()
 
     async def committed(self, lanes: Collection[Lane]) -> Mapping[Lane, Position]:
