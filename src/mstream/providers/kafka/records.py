@@ -186,7 +186,7 @@ def _without_origin(given: Headers | None) -> MessageHeaders:
         return None
     raw = getattr(given, "raw", None)
     if raw is not None:
-        return list(raw) or None
+        return (raw if type(raw) is list else list(raw)) or None
     if given.get("origin") != "kafka":
         return (given if type(given) is dict else dict(given)) or None
     return {name: value for name, value in given.items() if name not in ORIGIN} or None
