@@ -3,6 +3,7 @@
 import datetime as dt
 import io
 import json
+from copy import deepcopy
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from mstream.domain.batch import Encoding
 from mstream.encodings import avro_codec
-from mstream.errors import DecodeError
+from mstream.errors import DecodeError, SchemaInvalid
 from mstream.ports.encoding import Codec
 from mstream.ports.schemas import SchemaText
 
@@ -142,3 +143,53 @@ def test_what_others_have_written_is_read_by_another_schema_as_the_package_does(
     assert not failures
     parsed, parsed_later = fastavro.parse_schema(schema), fastavro.parse_schema(later)
     assert found == [fastavro.schemaless_reader(io.BytesIO(each), parsed, parsed_later) for each in payloads]
+
+
+WHOLE: Any = {
+    "type": "record",
+    "name": "R",
+    "namespace": "a.b",
+    "fields": [
+        {"name": "a", "type": "long", "default": 1},
+        {"name": "b", "type": ["null", "string"], "default": None},
+        {"name": "c", "type": {"type": "array", "items": "int"}, "default": []},
+        {"name": "d", "type": {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}},
+        {"name": "e", "type": {"type": "enum", "name": "E", "symbols": ["A", "B"], "default": "A"}},
+        {"name": "f", "type": {"type": "fixed", "name": "F", "size": 4}},
+        {"name": "g", "type": {"type": "map", "values": "E"}},
+        {"name": "i", "type": ["null", "R"], "default": None},
+    ],
+}
+ODD: list[Any] = [None, 5, -1, 1.5, True, 10**30, "", "int", "R", "x y", "decimal", [], {}, ["null"], {"type": "int"}]
+
+
+@st.composite
+def odd_schemas(draw: st.DrawFn) -> Any:
+    """A schema with something else in a place or two."""
+    schema = deepcopy(WHOLE)
+    for _ in range(draw(st.integers(1, 3))):
+        node: Any = schema
+        while True:
+            place = draw(st.sampled_from(sorted(node) if isinstance(node, dict) else range(len(node))))
+            inner = node[place]
+            if not isinstance(inner, dict | list) or not inner or draw(st.integers(0, 4)) == 0:
+                break
+            node = inner
+        node[place] = deepcopy(draw(st.sampled_from(ODD)))
+    return schema
+
+
+@given(odd_schemas(), st.binary(max_size=30))
+def test_whatever_a_schema_says_it_is_understood_or_refused(schema: Any, garbage: bytes) -> None:
+    document = {"a": 1, "b": "x", "c": [1], "d": 1.5, "e": "A", "f": b"1234", "g": {"k": "A"}, "i": None}
+    try:
+        made = codec(schema)
+    except SchemaInvalid:
+        return
+
+    payloads, failures = made.encode([document, {}, 5])
+    documents, more = made.decode([garbage, *payloads])
+
+    assert [each is None for each in payloads] == [each in {f.index for f in failures} for each in range(3)]
+    assert all(isinstance(each.error, DecodeError) for each in more)
+    assert len(documents) == 4

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mstream.encodings import avro_values as values
 from mstream.encodings.avro_schema import AvroSchema, Kind
-from mstream.errors import EncodeError
+from mstream.errors import EncodeError, SchemaInvalid
 
 Add = Callable[[bytes], object]
 #: Writes a value; raises Misfit.
@@ -28,6 +28,7 @@ _FALSE, _TRUE = b"\x00", b"\x01"
 #: A path in an error text is no longer than this; of an enum so many symbols are named.
 _PATH_LIMIT: Final = 200
 _SYMBOLS: Final = 10
+_MOST_DIGITS: Final = 1000
 _NO_NUMBERS: Final = {each: float(each) for each in ("NaN", "Infinity", "-Infinity")}
 _OF_ANY_SIZE: Final = frozenset({"bytes", "a string"})
 
@@ -131,6 +132,9 @@ def _logical(kind: Kind) -> Put:
 def _decimal(kind: Kind) -> Put:
     digits, scale, size = kind.node["precision"], kind.node.get("scale", 0), kind.node.get("size")
     wants = wanted(kind)
+    if digits > _MOST_DIGITS:
+        message = f"it has a decimal of {digits} digits; more than {_MOST_DIGITS} are nothing to count with"
+        raise SchemaInvalid(message)
 
     def put(value: Any, add: Add) -> None:
         number = values.decimal(value)
@@ -151,7 +155,7 @@ def _decimal(kind: Kind) -> Put:
 
 def _uuid(kind: Kind) -> Put:
     def put(value: Any, add: Add) -> None:
-        found = values.uuid(value)
+        found = values.uuid(value, of_bytes=kind.base == "fixed")
         if found is None:
             raise Misfit("a UUID", "another string" if isinstance(value, str) else values.came(value))
         if kind.base == "fixed":

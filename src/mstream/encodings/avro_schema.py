@@ -102,7 +102,7 @@ def _parsed(text: str, names: dict[str, Any]) -> Node:
         what = f"{error.args[0]!r} is no type" if type(error).__name__ == "UnknownType" and error.args else str(error)
         raise SchemaInvalid(what or type(error).__name__) from None
     for each in names.values():
-        _check_fields(each)
+        _check(each)
     return root
 
 
@@ -113,11 +113,13 @@ def _nested(node: Node) -> Node:
     if not isinstance(node, dict):
         return node
     made = {key: _nested(each) if key in {"type", "items", "values"} else each for key, each in node.items()}
-    fields = node.get("fields", ())
-    if node.get("type") in ("record", "error") and not isinstance(fields, list):
+    fields = node.get("fields")
+    if isinstance(fields, list):
+        made["fields"] = [_field(each) if isinstance(each, dict) else each for each in fields]
+    elif node.get("type") in ("record", "error"):
         message = f"record {node.get('name')!r} has no fields"
         raise SchemaInvalid(message)
-    return {**made, "fields": [_field(each) if isinstance(each, dict) else each for each in fields]} if fields else made
+    return made
 
 
 def _field(field: dict[str, Any]) -> dict[str, Any]:
@@ -129,12 +131,30 @@ def _field(field: dict[str, Any]) -> dict[str, Any]:
     return {**own, "type": _nested(inner)}
 
 
-def _check_fields(named: Mapping[str, Any]) -> None:
+def _check(named: Mapping[str, Any]) -> None:
+    """What the package lets pass."""
     fields = [each["name"] for each in named.get("fields", ())]
+    words = (
+        *fields,
+        *named.get("symbols", ()),
+        *(alias for each in named.get("fields", ()) for alias in _aliases(each)),
+    )
+    if not all(isinstance(each, str) for each in words):
+        message = f"in {named['name']!r} there is a name that is no text"
+        raise SchemaInvalid(message)
     twice = next((each for each in fields if fields.count(each) > 1), None)
     if twice is not None:
         message = f"record {named['name']!r} has the field {twice!r} twice"
         raise SchemaInvalid(message)
+    size = named.get("size", 0)
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        message = f"the size of {named['name']!r} is no number of bytes"
+        raise SchemaInvalid(message)
+
+
+def _aliases(field: Mapping[str, Any]) -> Sequence[Any]:
+    aliases = field.get("aliases", ())
+    return aliases if isinstance(aliases, list) else [] if aliases == () else [None]
 
 
 def _logical(node: Mapping[str, Any]) -> str:
@@ -143,4 +163,12 @@ def _logical(node: Mapping[str, Any]) -> str:
         return ""
     if (base, logical) == ("fixed", "uuid") and node.get("size") != _UUID_SIZE:
         return ""
-    return logical
+    return "" if logical == "decimal" and not _has_digits(node) else logical
+
+
+def _has_digits(node: Mapping[str, Any]) -> bool:
+    """Without them a decimal is the bytes that it is made of, as the specification has it."""
+    precision, scale = node.get("precision"), node.get("scale", 0)
+    if type(precision) is not int or type(scale) is not int:
+        return False
+    return 0 <= scale <= precision and precision > 0

@@ -262,9 +262,11 @@ def unscaled(value: Decimal, scale: int, digits: int) -> int | None:
     return None if number >= 10**digits else -number if sign else number
 
 
-def uuid(value: Any) -> UUID | None:
-    """A UUID, or a text that spells one."""
+def uuid(value: Any, *, of_bytes: bool) -> UUID | None:
+    """A UUID, or a text that spells one; `of_bytes`: or its bytes."""
     value = _AS.get(type(value), _same)(value)
+    if of_bytes and isinstance(value, bytes) and len(value) == _UUID_SIZE:
+        return UUID(bytes=value)
     if isinstance(value, UUID):
         return value
     return UUID(value) if isinstance(value, str) and _UUID.fullmatch(value) else None

@@ -191,6 +191,9 @@ def default_bytes(schema: AvroSchema, field: dict[str, Any]) -> bytes:
     except Misfit as misfit:
         message = f"the default of field {field['name']!r} is not of its type: {misfit.error()}"
         raise SchemaInvalid(message) from None
+    except RecursionError:
+        message = f"the default of field {field['name']!r} has no end"
+        raise SchemaInvalid(message) from None
     return b"".join(parts)
 
 

@@ -105,6 +105,7 @@ def read_by_fastavro(schema: Any, payload: bytes) -> Any:
         (UUID_TEXT, ID, ID),
         (UUID_TEXT, Binary(ID.bytes, 4), ID),
         (UUID_BYTES, str(ID), ID),
+        (UUID_BYTES, ID.bytes, ID),
         (OID, OBJECT_ID, OBJECT_ID.binary),
         ("bytes", Binary(b"\x01", 0x80), b"\x01"),
         ("string", OBJECT_ID, str(OBJECT_ID)),
@@ -273,6 +274,14 @@ def test_the_others_of_a_batch_go_on() -> None:
         '{"type": "record", "name": "R", "fields": [{"name": "a", "type": "int", "default": "x"}]}',
         '{"type": "enum", "name": "E", "symbols": ["A", "A"]}',
         '{"type": "bytes", "logicalType": "decimal", "precision": 2, "scale": 4}',
+        '{"type": "record", "name": "R", "fields": 5}',
+        '{"type": "record", "name": "R", "fields": [{"name": ["a"], "type": "int"}]}',
+        '{"type": "record", "name": "R", "fields": [{"name": "a", "type": "int", "aliases": [5]}]}',
+        '{"type": "record", "name": "R", "fields": [{"name": "a", "type": "R", "default": {}}]}',
+        '{"type": "fixed", "name": "F", "size": -1}',
+        "5",
+        "[]]",
+        '{"type": "bytes", "logicalType": "decimal", "precision": 1000000000000000000000}',
         "[" * 100_000,
     ],
 )
@@ -283,6 +292,12 @@ def test_a_schema_that_cannot_be_understood_is_invalid(definition: str) -> None:
     with pytest.raises(SchemaInvalid, match="schema 'orders': "):
         avro_codec("orders", SchemaText(id="", name=None, encoding=Encoding.AVRO, definition=definition))
     assert fault_of_schema(json.dumps(WHOLE)) is None
+
+
+def test_a_decimal_without_digits_is_the_bytes_that_it_is_made_of() -> None:
+    schema = record(x={"type": "bytes", "logicalType": "decimal"})
+
+    assert codec(schema).decode([written(schema, {"x": b"\x05"})]) == ([{"x": b"\x05"}], [])
 
 
 def test_a_schema_of_another_kind_and_no_schema_at_all_are_told() -> None:
