@@ -172,7 +172,7 @@ def compare_topics(folder: Path, count: int, rounds: int, only: str) -> None:
             taken: dict[str, list[float]] = defaultdict(list)
             for turn in range(rounds):
                 digests = {}
-                for contender in kafka.CONTENDERS if turn % 2 == 0 else reversed(kafka.CONTENDERS):
+                for contender in way.contenders if turn % 2 == 0 else reversed(way.contenders):
                     result = kafka.Trial(way, contender, folder / "trial", size, broker).run()
                     found[contender].append(result.measured)
                     taken[contender].append(result.processor)

@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bench import process, records
+from bench import mongodb, process, records
 from bench.mongodb import Processor, Result
 from bench.process import Measured
 from tests.servers.kafka import KafkaServer
@@ -41,13 +42,22 @@ name = "scripts"
 script_path = "{scripts}"
 engine = {{ kind = "python" }}
 
+{services}
 [[connectors]]
-name = "{target}"
+name = "{name}"
 max_in_flight = 16
-source = {{ service_name = "bus", resource = "{source}", input_encoding = "json" }}
+source = {{ {source} }}
 middlewares = {steps}
-sinks = [{{ service_name = "bus", resource = "{target}" }}]
+sinks = [{{ {sink} }}]
 """
+
+
+class End(StrEnum):
+    """What stands at the other end of a topic."""
+
+    KAFKA = "Kafka to Kafka"
+    SQLITE = "Kafka to SQLite"
+    MONGODB = "MongoDB to Kafka"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +68,27 @@ class Way:
     #: Bytes of a record, about.
     size: int
     scripted: bool
+    end: End = End.KAFKA
+
+    @property
+    def contenders(self) -> tuple[str, ...]:
+        """mq-bridge where it does the same."""
+        return CONTENDERS if self.end is End.KAFKA else tuple(each for each in CONTENDERS if each != "mq-bridge")
 
     @property
     def name(self) -> str:
         """As it is printed."""
+        if self.end is not End.KAFKA:
+            return f"{self.end}, {self.partitions} partitions"
         what = "with a script" if self.scripted else "passed through"
-        return f"Kafka to Kafka, {what}, {self.partitions} partitions, {self.size / 1000:g} KB"
+        return f"{self.end}, {what}, {self.partitions} partitions, {self.size / 1000:g} KB"
 
 
-WAYS: Final = [Way(count, size, scripted) for scripted in (False, True) for size in (500, 5000) for count in (1, 4)]
+WAYS: Final = [
+    *(Way(count, size, scripted) for scripted in (False, True) for size in (500, 5000) for count in (1, 4)),
+    Way(4, 500, scripted=False, end=End.SQLITE),
+    Way(4, 500, scripted=False, end=End.MONGODB),
+]
 
 
 class Broker:
@@ -78,11 +100,11 @@ class Broker:
 
     def filled(self, way: Way, count: int) -> str:
         """The topic that this way reads."""
-        found = (way.partitions, way.size, count)
+        found = (way.partitions, 0 if way.end is End.SQLITE else way.size, count)
         if found not in self._filled:
-            self._filled[found] = name = f"in-{way.partitions}-{way.size}"
+            self._filled[found] = name = f"in-{way.partitions}-{found[1]}"
             self.server.create_topic(name, way.partitions)
-            fill(self.server.bootstrap, name, payloads(way.size, count))
+            fill(self.server.bootstrap, name, payloads(found[1], count))
         return self._filled[found]
 
     def emptied(self, way: Way) -> str:
@@ -135,12 +157,22 @@ class Trial:
     def run(self) -> Result:
         """Start it and see it through, counted at the destination."""
         self.folder.mkdir()
-        source, target = self.broker.filled(self.way, self.count), self.broker.emptied(self.way)
+        if self.way.end is End.SQLITE:
+            return self._to_sqlite()
+        with contextlib.ExitStack() as stack:
+            if self.way.end is End.MONGODB:
+                server = stack.enter_context(mongodb.served(self.folder, self.count))
+                source, ignored = server.uri, server.pid
+            else:
+                source, ignored = self.broker.filled(self.way, self.count), 0
+            return self._to_topic(source, ignored)
+
+    def _to_topic(self, source: str, ignored: int) -> Result:
+        target = self.broker.emptied(self.way)
         partitions = [TopicPartition(target, each) for each in range(self.way.partitions)]
         bootstrap = self.broker.server.bootstrap
         looking = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench", "enable.auto.commit": "false"})
-        process_id = self.broker.server.process_id
-        clock = Processor(process_id)
+        clock = Processor(self.broker.server.process_id, ignored)
 
         def progress() -> int:
             time.sleep(_LOOK)
@@ -148,26 +180,66 @@ class Trial:
             return clock.seen(sum(end for _, end in ends), self.count)
 
         try:
-            command = self._command(source, target)
-            ends_itself = not self.contender.startswith("mq")
             measured = process.run(
-                command, progress=progress, count=self.count, log=self.folder / "log", ends_itself=ends_itself
+                self._command(source, target),
+                progress=progress,
+                count=self.count,
+                log=self.folder / "log",
+                ends_itself=not self.contender.startswith("mq"),
             )
             return Result(measured, clock.seconds(self.count) / self.count * 1e6, digest(looking, partitions))
         finally:
             looking.close()
 
+    def _to_sqlite(self) -> Result:
+        target = self.folder / "out.db"
+        clock = Processor(self.broker.server.process_id)
+        command = self._command(self.broker.filled(self.way, self.count), str(target))
+        measured = process.run(
+            command,
+            progress=lambda: clock.seen(process.rows(target), self.count),
+            count=self.count,
+            log=self.folder / "log",
+        )
+        return Result(measured, clock.seconds(self.count) / self.count * 1e6, str(process.rows(target)))
+
     def _command(self, source: str, target: str) -> list[str]:
         bootstrap, script = self.broker.server.bootstrap, ["script"] if self.way.scripted else []
-        if self.contender == "bare":
-            return [sys.executable, "-m", "bench.bare_kafka", bootstrap, source, target, str(self.count), *script]
+        loop = [bootstrap, source, target, str(self.count)]
         if self.contender == "mq-bridge":
             return [sys.executable, "-m", "bench.mq_kafka", bootstrap, source, target, *script]
+        if self.contender == "bare" and self.way.end is End.KAFKA:
+            return [sys.executable, "-m", "bench.bare_kafka", *loop, *script]
+        if self.contender == "bare":
+            kind = "sqlite" if self.way.end is End.SQLITE else "mongodb"
+            return [sys.executable, "-m", "bench.bare_kafka_ends", kind, *loop]
         config = self.folder / "bench.toml"
-        steps = '[{ service_name = "scripts", resource = "edit.py" }]' if self.way.scripted else "[]"
-        fields: dict[str, Any] = {"folder": self.folder, "bootstrap": bootstrap, "scripts": SCRIPTS, "steps": steps}
-        config.write_text(_CONFIG.format(source=source, target=target, **fields))
+        config.write_text(config_text(self, source, target))
         return [sys.executable, "-m", "mstream", "run", "--config", str(config), "--until-idle", "2"]
+
+
+def config_text(trial: Trial, source: str, target: str) -> str:
+    """The configuration file of mstream: one job, the process runtime."""
+    read, write = f'service_name = "bus", resource = "{source}"', f'service_name = "bus", resource = "{target}"'
+    services = ""
+    if trial.way.end is End.SQLITE:
+        services = f'[[services]]\nprovider = "sql"\nname = "out"\nurl = "sqlite:///{target}"\n'
+        write = 'service_name = "out", resource = "records"'
+    elif trial.way.end is End.MONGODB:
+        uri = f'connection_string = "{source}"\ndb_name = "bench"'
+        services = f'[[services]]\nprovider = "mongodb"\nname = "shop"\n{uri}\n'
+        read = 'service_name = "shop", resource = "orders", output_encoding = "json"'
+    encoding = "" if trial.way.end is End.MONGODB else ', input_encoding = "json"'
+    return _CONFIG.format(
+        folder=trial.folder,
+        bootstrap=trial.broker.server.bootstrap,
+        scripts=SCRIPTS,
+        services=services,
+        name=Path(target).name,
+        source=read + encoding,
+        steps='[{ service_name = "scripts", resource = "edit.py" }]' if trial.way.scripted else "[]",
+        sink=write,
+    )
 
 
 def digest(consumer: Consumer, partitions: list[TopicPartition]) -> str:

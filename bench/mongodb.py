@@ -66,8 +66,9 @@ def served(folder: Path, count: int) -> Iterator[Served]:
 class Processor:
     """What a contender takes of the processor, from its first output to its last; other work on the machine aside."""
 
-    def __init__(self, server: int) -> None:
-        self._server = server
+    def __init__(self, *servers: int) -> None:
+        """`servers`: processes that are no part of the contender."""
+        self._servers = servers
         self._marks: list[tuple[int, float]] = []
 
     def seen(self, extent: int, goal: int) -> int:
@@ -82,7 +83,7 @@ class Processor:
         return (ended - begun) * goal / (last - first)
 
     def _spent(self) -> float:
-        mine = [each for each in process.family(os.getpid()) if each not in {os.getpid(), self._server}]
+        mine = [each for each in process.family(os.getpid()) if each not in {os.getpid(), *self._servers}]
         return sum(map(_ticks, mine)) / os.sysconf("SC_CLK_TCK")
 
 
