@@ -31,7 +31,7 @@ from mstream.foundation.clock import Clock
 from mstream.foundation.concurrency import background, first_of, within
 from mstream.observability.logs import get_logger
 from mstream.ports.owner import Owner
-from mstream.ports.roles import Lagging, Sink, TransactionalSink, TransactionHandle
+from mstream.ports.roles import Joining, Lagging, Sink, Source, TransactionalSink, TransactionHandle
 
 log = get_logger(__name__)
 
@@ -101,8 +101,6 @@ class Run:
         """Open, run, close."""
         async with opened(self._spec, services, self._lanes) as pipeline:
             flow = self._flow(pipeline)
-            # Idle time counts from here: who opens for long is not idle.
-            self._meter.active_at = self._clock.monotonic()
             self._control.started.set()
             await self._run(flow)
 
@@ -118,6 +116,7 @@ class Run:
             async with (
                 background(self._guarded(lambda: checkpointer.run(done))) as saving,
                 background(self._watch_lag(flow)),
+                background(self._count_idle_time(flow.parts.source)),
                 background(self._control.orders.confirm(self._lanes.until_safe, checkpointer.kept)),
                 background(self._drain_deadline()) as deadline,
             ):
@@ -198,6 +197,12 @@ class Run:
             message = f"job {self._spec.job!r}: its source keeps no places that a sink could commit"
             raise GuaranteeUnavailable(message)
         return CheckpointsInSource(source)
+
+    async def _count_idle_time(self, source: Source) -> None:
+        """From here: who opens for long, or waits for what it is to read, is not idle."""
+        if isinstance(source, Joining):
+            await source.joined()
+        self._meter.active_at = self._meter.active_at or self._clock.monotonic()
 
     async def _watch_lag(self, flow: Flow) -> None:
         source, meter = flow.parts.source, self._meter

@@ -112,6 +112,14 @@ class Lagging(Protocol):
 
 
 @runtime_checkable
+class Joining(Protocol):
+    """A source that is told by others what it is to read, which may take a while."""
+
+    async def joined(self) -> None:
+        """Returns once it was told; until then nobody would call it idle."""
+
+
+@runtime_checkable
 class Finite(Protocol):
     """A source that can end at the head of this moment."""
 

@@ -41,8 +41,39 @@ def test_the_time_that_opening_takes_is_not_idle_time() -> None:
         await asyncio.sleep(1)
         before = meter.active_at
         await control.started.wait()
+        await asyncio.sleep(0)
         idle = virtual.VirtualClock().monotonic() - meter.active_at
         await run
         return before, idle
 
     assert virtual.run(story()) == (0.0, 0.0)
+
+
+def test_who_waits_for_what_it_is_to_read_is_not_idle() -> None:
+    class Member(ScriptedSource):
+        async def joined(self) -> None:
+            await asyncio.sleep(60)
+
+    provider = provider_on({"src": Member([("a", 1)], delay=100), "s0": ScriptedSink()})
+
+    async def story() -> tuple[float, float]:
+        meter = Meter()
+        spec = RunSpec(
+            job="job",
+            run_id="run-1",
+            epoch=1,
+            connector=connector(),
+            services={name: ScriptedConfig(name=name) for name in ("src", "s0")},
+            checkpoint=CheckpointMode.OFF,
+        )
+        running = Direct().on(provider, spec, owner=RememberingOwner(), control=RunControl(), meter=meter)
+        run = asyncio.ensure_future(running)
+        began = virtual.VirtualClock().monotonic()
+        await asyncio.sleep(59)
+        before = meter.active_at
+        await asyncio.sleep(2)
+        after = meter.active_at - began
+        await run
+        return before, after
+
+    assert virtual.run(story()) == (0.0, 60.0)

@@ -74,9 +74,12 @@ class Consuming:
         self._options["on_commit"] = self._membership.heard
         #: Set when there is something for the reader.
         self.came = asyncio.Event()
+        #: Set when the group has told for the first time what is this member's.
+        self.joined = asyncio.Event()
         self._trouble = Trouble()
         #: Where the read ends, by lane; None: it does not.
         self._heads: dict[Lane, int] | None = None
+        self._has_joined = False
         self._is_finishing = False
         #: Lanes have begun whose heads are not known yet.
         self._seeks_heads = False
@@ -206,6 +209,9 @@ class Consuming:
     def _begin(self, consumer: Consumer) -> None:
         if self._membership.begin(consumer):
             self._seeks_heads = self._is_finishing
+        if not self._has_joined and self._membership.has_begun():
+            self._has_joined = True
+            self._bridge.tell(self.joined.set)
         if self._seeks_heads and self._membership.has_begun():
             self._heads = {**self._membership.heads(consumer), **(self._heads or {})}
             self._seeks_heads = False

@@ -97,6 +97,10 @@ class KafkaSource:
             raise self._service.error(error, f"topic {self._ref.resource!r}") from None
         return {lane: partition_position(offset) for lane, offset in found.items()}
 
+    async def joined(self) -> None:
+        """The group has told what is this member's, be it nothing."""
+        await self._consuming.joined.wait()
+
     async def finish(self) -> None:
         """Ends at the ends that the partitions have now."""
         self._consuming.finish()
