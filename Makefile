@@ -11,7 +11,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run example-mongodb test check lint types layers fmt bench chaos docs setup runtime lock clean
+.PHONY: help run example-mongodb example-kafka test check lint types layers fmt bench chaos docs setup runtime lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ run: runtime ## Set up what is needed and run the quick start
 
 example-mongodb: setup ## Run the MongoDB example on a stand-in (or on the deployment that MONGODB_URI names)
 	@$(BIN)/python examples/mongodb/run.py $(ARGS)
+
+example-kafka: setup ## Run the Kafka example on a broker that is started (or on the cluster that KAFKA_BOOTSTRAP names)
+	@$(BIN)/python examples/kafka/run.py $(ARGS)
 
 test: setup ## Set up what is needed and run the whole test suite, two tests at a time (ARGS="-k name" for a part)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)

@@ -38,8 +38,9 @@ class ServerProcess:
     #: Accounts to run as when we are root, the first that exists; None: our own.
     accounts: ClassVar[Sequence[str] | None] = ("nobody",)
 
-    def __init__(self, name: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=f"mstream-{name}-"))
+    def __init__(self, name: str, folder: Path | None = None) -> None:
+        """`folder`: one that is there, perhaps with data; or else a new one."""
+        self.folder = folder or Path(tempfile.mkdtemp(prefix=f"mstream-{name}-"))
         self.port = free_port()
         self.log = self.folder / "server.log"
         self._account = account_for(self.accounts)

@@ -61,9 +61,19 @@ class KafkaServer(ServerProcess):
 
     accounts = None  # the jars lie in our own cache
 
-    def __init__(self, *, node: int = 1, controllers: Mapping[int, int] | None = None, cluster: str = "") -> None:
-        """`controllers`: the port of each node's; `cluster`: the id that they share. Alone without them."""
-        super().__init__("kafka")
+    def __init__(
+        self,
+        *,
+        node: int = 1,
+        controllers: Mapping[int, int] | None = None,
+        cluster: str = "",
+        folder: Path | None = None,
+    ) -> None:
+        """`controllers`: the port of each node's; `cluster`: the id that they share. Alone without them.
+
+        `folder`: where the topics of an earlier one are, or those of this one will be.
+        """
+        super().__init__("kafka", folder)
         controllers = controllers or {node: free_port()}
         self.copies = len(controllers)
         self._home = prepared("kafka", [_POM], lambda target: copy_jars(_POM, target / "lib"))
@@ -87,12 +97,9 @@ class KafkaServer(ServerProcess):
         }
         self._properties = self.folder / "server.properties"
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
-        self.run(
-            [
-                *(*self._java(), "kafka.tools.StorageTool", "format"),
-                *("-t", cluster or fresh_cluster_id(), "-c", str(self._properties)),
-            ]
-        )
+        if not (self.folder / "data/meta.properties").exists():
+            settings = ("-t", cluster or fresh_cluster_id(), "-c", str(self._properties))
+            self.run([*self._java(), "kafka.tools.StorageTool", "format", *settings])
 
     @property
     def bootstrap(self) -> str:
