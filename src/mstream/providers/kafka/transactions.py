@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 #: Seconds for one step of a transaction; the cluster gives the whole of it up after `transaction.timeout.ms`.
 _PATIENCE: Final = 15.0
+#: And for the first and the last of them, whatever the client does.
+_TO_FENCE: Final = 4 * _PATIENCE
+_TO_CLOSE: Final = _PATIENCE
 #: Milliseconds after which the cluster gives up what a producer that is gone has left open.
 _TIMEOUT_MS: Final = "10000"
 #: Seconds that a full queue is waited for at a time.
@@ -69,7 +72,12 @@ class Transacting:
     async def fence(self, identity: str) -> None:
         """Returns once nobody else commits with this identity. Raises ServiceError."""
         self._identity = identity
-        await self._in_thread(self._ready)
+        try:
+            async with asyncio.timeout(_TO_FENCE):
+                await self._in_thread(self._ready)
+        except TimeoutError:
+            message = f"{self._service.named(self._what)}: no answer within {_TO_FENCE:g} seconds to who may commit"
+            raise Unreachable(message) from None
 
     async def commit(self, parts: Sequence[Part], offsets: list[TopicPartition], group: Any) -> bool:
         """Whether all of it is committed, with the offsets in that group.
@@ -81,8 +89,12 @@ class Transacting:
         return await self._in_thread(lambda: self._commit(parts, offsets, group))
 
     async def close(self) -> None:
-        """Leaves nothing open; waits for a step that is under way."""
-        await self._in_thread(self._drop)
+        """Leaves nothing open; a step that does not end is not waited for: who comes next ends what it has begun."""
+        try:
+            async with asyncio.timeout(_TO_CLOSE):
+                await self._in_thread(self._drop)
+        except TimeoutError:
+            log.warning("producer_not_closed", service=self._service.config.name, seconds=_TO_CLOSE)
         self._thread.shutdown(wait=False)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
