@@ -24,6 +24,8 @@ _FULL = {"delivery": 200, "kafka": 200, "mongodb": 100, "persistence": 2000, "re
 #: A group that has lost members waits for their sessions to end.
 _SECONDS_PER_KAFKA_KILL = 10.0
 _BROKERS = 3
+#: Kills that suffice for a flow that must fail.
+_FEW = 4
 
 
 def main() -> int:
@@ -73,7 +75,7 @@ def _delivery(chosen: argparse.Namespace) -> int:
 
 def _kafka(chosen: argparse.Namespace) -> int:
     """The kills of a full run are those of all flows; of a shorter one, of each."""
-    kills = chosen.kills or -(-_FULL["kafka"] // len(kafka_flows.TARGETS))
+    kills = chosen.kills or -(-_FULL["kafka"] // sum(not each.must_fail for each in kafka_flows.TARGETS))
     per_second = chosen.records / (kills * _SECONDS_PER_KAFKA_KILL)
     cluster = KafkaCluster(_BROKERS)
     try:
@@ -81,10 +83,12 @@ def _kafka(chosen: argparse.Namespace) -> int:
         for target in kafka_flows.TARGETS:
             if chosen.only not in target.name:
                 continue
+            options = {"records": chosen.records, "seed": chosen.seed, "kills": kills, "per_second": per_second}
+            if target.must_fail:
+                options |= {"records": _FEW * int(per_second * _SECONDS_PER_KAFKA_KILL), "kills": _FEW}
             with tempfile.TemporaryDirectory(prefix="mstream-chaos-") as folder:
-                flow = partial(kafka.run, target, Path(folder), cluster.brokers, records=chosen.records)
                 try:
-                    _, report = flow(seed=chosen.seed, kills=kills, per_second=per_second)
+                    report = _kafka_report(target, Path(folder), cluster, options)
                 except Broken as broken:
                     print(f"{target.name}, seed {chosen.seed}: {broken}", file=sys.stderr)
                     return 1
@@ -94,6 +98,14 @@ def _kafka(chosen: argparse.Namespace) -> int:
     finally:
         cluster.remove()
     return 0
+
+
+def _kafka_report(
+    target: type[kafka_flows.TopicTarget], folder: Path, cluster: KafkaCluster, options: dict[str, Any]
+) -> dict[str, Any]:
+    if target.must_fail:
+        return kafka.run_twin(target, folder, cluster.brokers, **options)
+    return kafka.run(target, folder, cluster.brokers, **options)[1]
 
 
 def _mongodb(chosen: argparse.Namespace) -> int:

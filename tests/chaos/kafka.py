@@ -49,6 +49,17 @@ def run(
         opened.close()
 
 
+def run_twin(target: type[TopicTarget], folder: Path, brokers: Sequence[KafkaServer], **options: Any) -> dict[str, Any]:
+    """What the judge finds wrong with a flow that must fail; raises Broken when that is nothing."""
+    try:
+        run(target, folder, brokers, **options)
+    except Broken as found:
+        if ": twice: " in str(found):
+            return {"flow": target.name, "found": str(found), "brokers": len(brokers)}
+        raise
+    raise Broken(f"{target.name}: nothing was found")
+
+
 class TopicDelivery(Delivery):
     """Of records by key."""
 
@@ -151,7 +162,7 @@ class TopicDelivery(Delivery):
         self._check_checkpoint()
         arrived = self._flow.arrived()
         self._run.arrived, self._run.repeats = len(arrived), findings.repeated(arrived)
-        is_once = self._flow.delivery == "effectively_once"
+        is_once = self._flow.must_fail or self._flow.delivery == "effectively_once"
         wrong = kafka_findings.faults(arrived, self._flow.rows(), self._run.records, is_once=is_once)
         for what, found in wrong.items():
             raise Broken(f"{self._run.flow}, seed {self._run.seed}: {what}: {len(found)}, such as {found[:5]}")

@@ -61,6 +61,8 @@ class TopicTarget(Target):
 
     members = MEMBERS
     is_static = False
+    #: It is judged by more than it can keep: something must be found.
+    must_fail = False
     service = ""
 
     def __init__(self, folder: Path, brokers: Sequence[KafkaServer], *, session_ms: int) -> None:
@@ -190,6 +192,13 @@ class OnceRows(TopicTarget, Table):
     sink = 'service_name = "out"\nresource = "records"'
 
 
+class Twin(Messages):
+    """Delivers at least once, and is judged as if it delivered effectively once."""
+
+    name = "twin: topic to topic, judged by more than it promises"
+    must_fail = True
+
+
 def numbers_of(rows: Sequence[Row]) -> list[int]:
     """The numbers of records, as they stand."""
     return [int(each.value[5 : each.value.index(b",")]) for each in rows]
@@ -205,4 +214,4 @@ def offsets_in(checkpoints: Sequence[dict[str, Any]]) -> Offsets:
     return dict(found)
 
 
-TARGETS: tuple[type[TopicTarget], ...] = (Messages, OnceMessages, StaticMessages, OnceRows)
+TARGETS: tuple[type[TopicTarget], ...] = (Messages, OnceMessages, StaticMessages, OnceRows, Twin)
