@@ -8,11 +8,12 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mstream.domain.batch import Encoding
 from mstream.domain.connector import SinkRef
 from mstream.domain.service import RoleOptions
 
 from .options import OF_PRODUCERS, as_text, refused
-from .templates import problem_of
+from .templates import problem_of, template_of
 
 
 class KeyFrom(StrEnum):
@@ -102,4 +103,10 @@ class KafkaSinkOptions(RoleOptions):
 def check_sink(ref: SinkRef, options: KafkaSinkOptions) -> Sequence[tuple[str, str]]:
     """What single fields cannot tell."""
     problem = problem_of(ref.resource)
-    return [] if problem is None else [("resource", problem)]
+    if problem is not None:
+        return [("resource", problem)]
+    if ref.output_encoding in {Encoding.JSON, Encoding.BSON}:
+        return []
+    message = f"fields can be looked for in JSON and BSON, not in {ref.output_encoding.value!r}"
+    looking = {"key_field": options.key_field is not None, "resource": template_of(ref.resource).needs_fields}
+    return [(key, message) for key, looks in looking.items() if looks]

@@ -204,3 +204,13 @@ def test_a_resource_that_can_be_no_topic_is_told() -> None:
 
     assert problems("orders-{region}") == []
     assert problems("orders {region}") == ["resource"]
+
+
+@pytest.mark.parametrize("encoding", ["text", "avro"])
+def test_fields_of_what_is_no_document_are_told(encoding: str) -> None:
+    def problems(resource: str, **options: Any) -> list[str]:
+        given = {"service_name": "bus", "resource": resource, "output_encoding": encoding}
+        return [key for key, _ in check_sink(SinkRef.model_validate(given), KafkaSinkOptions.model_validate(options))]
+
+    assert problems("orders-{header:tenant}") == []
+    assert problems("orders-{region}", key_field="_id") == ["key_field", "resource"]
