@@ -11,6 +11,7 @@ from mstream.config.checks import connector_findings
 from mstream.config.problems import Finding, Severity, dotted
 from mstream.config.services import KnownService
 from mstream.config.system import System
+from mstream.domain.batch import Encoding
 from mstream.domain.connector import ConnectorSpec, Delivery, OnError, Ref, SinkRef, SourceRef
 from mstream.domain.service import ServiceConfig
 from mstream.ports.provider import Catalog, role_options
@@ -45,6 +46,7 @@ class StoredChecks:
             or spec.dead_letters
             or spec.on_error is OnError.DEAD_LETTER
             or spec.delivery is not Delivery.AT_LEAST_ONCE
+            or Encoding.AVRO in {spec.source.input_encoding, *(each.output_encoding for each in spec.steps)}
         ):
             return False
         steps = [("source", spec.source), *(("middleware", each) for each in spec.middlewares)]

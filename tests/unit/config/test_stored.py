@@ -40,6 +40,7 @@ def test_a_definition_that_could_stand_in_the_file_has_no_fault(checks: StoredCh
         ({"sinks": [{**TABLE, "write_mode": "sideways"}]}, "sinks[0].write_mode"),
         ({"sinks": [{**TABLE, "no_such_option": 1}]}, "no_such_option"),
         ({"sinks": [{**TABLE, "schema_id": "nowhere"}]}, "there is no schema 'nowhere'"),
+        ({"sinks": [{**TABLE, "output_encoding": "avro"}]}, "records are in Avro here, and no schema says how"),
         ({"source": TABLE, "sinks": [FILES], "delivery": "effectively_once"}, "cannot deliver effectively once"),
     ],
 )
