@@ -16,7 +16,7 @@ from tests.servers.elections import ReplicaSet, replica_set
 CONFIG = """
 [system]
 state = "state.db"
-
+{checkpoints}
 [[services]]
 provider = "mongodb"
 name = "shop"
@@ -25,6 +25,7 @@ db_name = "d"
 
 [[connectors]]
 name = "orders"
+delivery = "{delivery}"
 batch = {{ size = 20, max_wait_ms = 20 }}
 checkpoint = {{ interval_ms = 100 }}
 retry = {{ base_ms = 50, max_ms = 500 }}
@@ -52,9 +53,22 @@ ELECTIONS: list[Election] = [
 ]
 
 
-@pytest.mark.parametrize("mode", ["replace", "insert"])
-async def test_no_change_is_lost_while_primaries_step_down(tmp_path: Path, mode: str) -> None:
-    (tmp_path / "mstream-config.toml").write_text(CONFIG.format(mode=mode))
+CHECKPOINTS = '[system.checkpoints]\nservice_name = "shop"\nresource = "checkpoints"\n'
+
+
+@pytest.mark.parametrize(
+    ("mode", "delivery", "checkpoints"),
+    [
+        ("replace", "at_least_once", ""),
+        ("insert", "at_least_once", ""),
+        ("insert", "effectively_once", CHECKPOINTS),
+    ],
+)
+async def test_no_change_is_lost_while_primaries_step_down(
+    tmp_path: Path, mode: str, delivery: str, checkpoints: str
+) -> None:
+    config = CONFIG.format(mode=mode, delivery=delivery, checkpoints=checkpoints)
+    (tmp_path / "mstream-config.toml").write_text(config)
     async with replica_set() as servers:
         with Program(tmp_path, "run", environ={"SHOP_URI": servers.uri}) as program:
             await _waits(lambda: any(each.asked_for("getMore") for each in servers.members), "the stream is open")
@@ -71,6 +85,10 @@ async def test_no_change_is_lost_while_primaries_step_down(tmp_path: Path, mode:
             assert "event=job_failed" not in program.log
             assert program.log.count("event=run_started") == 1
 
+    commits = [each.asked_for("commitTransaction") for each in servers.members]
+    assert all(commits) if delivery == "effectively_once" else not any(commits)
+    # what was committed with its position did not come again
+    assert servers.duplicates == 0 or delivery == "at_least_once"
     # both have been primary, and no write but those of the scripts was refused for good
     assert all(any("update" in each or "insert" in each for each in member.asked) for member in servers.members)
 
