@@ -1,11 +1,19 @@
 """A schema registry, asked by its provider: a real one and a stand-in alike, and what only the stand-in can do."""
 
+import datetime as dt
 import json
 import secrets
+import ssl
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from mstream.domain.batch import Encoding
 from mstream.errors import AccessDenied, MstreamError, SchemaInvalid, ServiceError, Throttled, Unreachable
@@ -223,6 +231,53 @@ async def test_who_asks_is_told_as_the_registry_wants_it(given: dict[str, Any], 
     assert "hush" not in str(found.value)
     assert [each.outcome.value for each in steps] == ["ok", "ok", "failed", "skipped"]
     assert "hush" not in repr(config(server.url, **given))
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Of 127.0.0.1, by nobody but itself; the key is in the same file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "registry.pem"
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path
+
+
+async def test_both_sides_show_a_certificate(certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.load_verify_locations(certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    server = SchemaRegistryServer(tls=context)
+    server.start()
+    try:
+        trusted = {"tls_ca_file": str(certificate)}
+        async with connect(config(server.url, **trusted, tls_certificate_file=str(certificate))) as live:
+            assert await live.subjects() == []
+        async with connect(config(server.url, **trusted)) as live:
+            with pytest.raises(Unreachable):
+                await live.subjects()
+        async with connect(config(server.url)) as live:
+            with pytest.raises(AccessDenied, match=r"the certificate of https://127.* is not trusted"):
+                await live.subjects()
+    finally:
+        server.stop()
 
 
 async def test_an_outage_may_pass_and_another_url_is_asked_meanwhile(schema_registry: SchemaRegistryServer) -> None:

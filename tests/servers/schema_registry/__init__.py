@@ -11,6 +11,7 @@ import io
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from base64 import b64encode
@@ -33,8 +34,15 @@ Answer = tuple[int, Any]
 class SchemaRegistryServer:
     """Subjects, versions and numbers; they outlive a stop."""
 
-    def __init__(self, *, user: tuple[str, str] | None = None, token: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        user: tuple[str, str] | None = None,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.port = free_port()
+        self._tls = tls
         self.wanted = f"Bearer {token}" if token else None
         if user is not None:
             self.wanted = f"Basic {b64encode(':'.join(user).encode()).decode()}"
@@ -54,12 +62,14 @@ class SchemaRegistryServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Answer, from now on."""
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
         self._server.daemon_threads = True
+        if self._tls is not None:
+            self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
 

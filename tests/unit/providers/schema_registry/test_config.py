@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from mstream.errors import AccessDenied
 from mstream.ports.probe import Outcome
 from mstream.providers.schema_registry import PROVIDER
-from mstream.providers.schema_registry.config import SchemaRegistryConfig, subject_and_version
+from mstream.providers.schema_registry.config import SchemaRegistryConfig, subject_and_version, subject_of
 
 
 def config(**keys: Any) -> SchemaRegistryConfig:
@@ -59,6 +59,11 @@ def test_nothing_secret_is_shown() -> None:
 )
 def test_a_version_stands_behind_the_last_colon(name: str, meant: tuple[str, str | None]) -> None:
     assert subject_and_version(name) == meant
+
+
+def test_values_and_keys_of_a_topic_have_subjects_of_their_own() -> None:
+    assert subject_of("orders") == "orders-value"
+    assert subject_of("orders", is_key=True) == "orders-key"
 
 
 async def test_files_that_are_not_there_are_told_before_anything_is_asked() -> None:
