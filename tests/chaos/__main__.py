@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from functools import partial
@@ -90,7 +91,9 @@ def _kafka(chosen: argparse.Namespace) -> int:
                 try:
                     report = _kafka_report(target, Path(folder), cluster, options)
                 except Broken as broken:
-                    print(f"{target.name}, seed {chosen.seed}: {broken}", file=sys.stderr)
+                    kept = tempfile.mkdtemp(prefix="mstream-chaos-broken-")
+                    shutil.copytree(folder, kept, dirs_exist_ok=True)
+                    print(f"{target.name}, seed {chosen.seed}: {broken}; kept in {kept}", file=sys.stderr)
                     return 1
             print(json.dumps(report), flush=True)
             if chosen.kills is None:

@@ -160,16 +160,31 @@ class TopicDelivery(Delivery):
 
     def _check(self) -> None:
         self._check_checkpoint()
+        if doubled := kafka_findings.twice(numbers_of(self._flow.input.rows)):
+            raise Broken(f"{self._run.flow}, seed {self._run.seed}: the source itself has twice: {doubled[:5]}")
         arrived = self._flow.arrived()
         self._run.arrived, self._run.repeats = len(arrived), findings.repeated(arrived)
         is_once = self._flow.must_fail or self._flow.delivery == "effectively_once"
         wrong = kafka_findings.faults(arrived, self._flow.rows(), self._run.records, is_once=is_once)
         for what, found in wrong.items():
-            raise Broken(f"{self._run.flow}, seed {self._run.seed}: {what}: {len(found)}, such as {found[:5]}")
+            where = self._where(found[:5])
+            raise Broken(f"{self._run.flow}, seed {self._run.seed}: {what}: {len(found)}, such as {found[:5]}; {where}")
         if self._run.repeats > self._allowed():
             raise Broken(f"{self._run.flow}, seed {self._run.seed}: {self._run.repeats} repeats")
         if self._run.mid_flow * 3 < len(self._run.kills):
             raise Broken(f"only {self._run.mid_flow} of {len(self._run.kills)} kills fell in mid-flow")
+
+    def _where(self, numbers: Sequence[object]) -> str:
+        """Partition and offset of these, where they come from and where they have gone."""
+        found = []
+        for name, rows in (("source", self._flow.input.up_to_now()), ("target", self._flow.rows())):
+            places = [
+                f"{number} at {row.partition}/{row.offset}"
+                for row, number in zip(rows, numbers_of(rows), strict=True)
+                if number in numbers
+            ]
+            found.append(f"{name}: {', '.join(places)}")
+        return "; ".join(found)
 
     def _allowed(self) -> int:
         """Of repeats, by all kills and visits: a few intervals of flow for each, and what the members have in hand."""
