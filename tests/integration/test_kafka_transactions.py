@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from confluent_kafka import Consumer, ConsumerGroupState, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from mstream.domain.batch import Batch
+from mstream.domain.batch import Batch, concat
 from mstream.domain.connector import SinkRef, SourceRef
 from mstream.errors import GuaranteeUnavailable, RecordError, ServiceError
 from mstream.ports.checkpoints import PendingCheckpoint
@@ -233,3 +233,24 @@ async def test_a_commit_without_a_group_is_refused(shop: Shop) -> None:
     async with shop.opened() as (_, sink):
         with pytest.raises(GuaranteeUnavailable, match="no group in this cluster"):
             await sink.write_with([], PendingCheckpoint(positions={}, entries=()))
+
+
+async def test_what_the_broker_alone_refuses_is_told_without_its_neighbours(shop: Shop) -> None:
+    shop.sink = shop.topics.create("compacted", **{"cleanup.policy": "compact"})
+    shop.fill(b"1", b"2", b"3", b"4")
+    async with shop.opened() as (source, sink):
+        batches = await taken(source, 4)
+        # A compacted topic takes no message without a key.
+        keys = [b"k", b"k", None, b"k"]
+        one = replace(concat(batches), keys=keys)
+        carried = await pending(source, batches)
+
+        failures = await sink.write_with([one], carried)
+
+        assert [each.index for each in failures] == [2]
+        assert isinstance(failures[0].error, RecordError)
+        assert await asyncio.to_thread(shop.noted) == 0
+        assert await sink.write_with([one.without([2])], carried) == ()
+
+    assert shop.there() == [b"1", b"2", b"4"]
+    assert shop.noted() == 4

@@ -9,7 +9,7 @@ from typing import Any
 
 from mstream.domain.batch import Batch, Form
 from mstream.domain.connector import SinkRef
-from mstream.errors import GuaranteeUnavailable, MstreamError, RecordRefused
+from mstream.errors import GuaranteeUnavailable, MstreamError, RecordRefused, Unreachable
 from mstream.foundation.concurrency import background, shielded
 from mstream.ports.checkpoints import PendingCheckpoint
 from mstream.ports.roles import Failure
@@ -82,6 +82,9 @@ class KafkaSink:
         for part in parts:
             failures += [replace(each, index=start + each.index) for each in self._refusals(part)]
             start += len(part.messages.values)
+        if not failures:
+            message = f"{self._service.named(self._producing.what)}: a request was refused, and none of its messages is"
+            raise Unreachable(message)
         return failures
 
     async def close(self) -> None:
@@ -91,7 +94,7 @@ class KafkaSink:
 
     def _refusals(self, part: Part) -> Sequence[Failure]:
         """Nothing of the transaction was written: only those count that would never be."""
-        found = outcome_of(part.messages, part.failed, self._topics.limits, self._error)
+        found = outcome_of(part.messages, part.failed, self._topics.limits, self._error, is_exact=True)
         refused = {**found.refused, **part.messages.refused}
         for index, error in part.refused.items():
             refused[index] = self._error(error, topic_of(part.messages, index))

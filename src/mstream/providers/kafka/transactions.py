@@ -33,6 +33,10 @@ _TO_FENCE: Final = 4 * _PATIENCE
 _TO_CLOSE: Final = _PATIENCE
 #: Milliseconds after which the cluster gives up what a producer that is gone has left open.
 _TIMEOUT_MS: Final = "10000"
+#: Seconds between two looks whether a message has failed: those behind it are not sent any more.
+_LOOK: Final = 0.2
+#: What keeps the fates of messages apart.
+_ALONE: Final = {"batch.num.messages": "1", "linger.ms": "0", "max.in.flight.requests.per.connection": "1"}
 #: Seconds that a full queue is waited for at a time.
 _ROOM: Final = 0.05
 #: Faults of the client that a run cannot mend by trying again.
@@ -59,12 +63,13 @@ class Transacting:
 
     def __init__(self, service: KafkaService, settings: Mapping[str, str], topics: Topics, what: str) -> None:
         self._service = service
-        self._settings = settings
+        # How long a message may take is decided by the transaction's own time.
+        self._settings = {key: value for key, value in settings.items() if key != "message.timeout.ms"}
         self._topics = topics
         self._what = what
         self._identity = ""
         self._producer: Producer | None = None
-        self._sizes = (0, 0)
+        self._sizes: tuple[int, int, bool] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-transactions")
         #: Of the client's own accord: why nothing will come of it.
         self._hopeless: KafkaError | None = None
@@ -101,15 +106,16 @@ class Transacting:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     # -------------------------------------------------------------------------------------------------- in the thread
-    def _ready(self) -> Producer:
-        sizes = fitting(self._topics.limits.values())
+    def _ready(self, *, alone: bool = False) -> Producer:
+        """A producer that can begin a transaction; `alone`: it sends each message by itself."""
+        sizes = (*fitting(self._topics.limits.values()), alone)
         if self._producer is not None and sizes == self._sizes:
             return self._producer
         self._drop()
         self._hopeless = None
-        message, request = sizes
+        message, request, _ = sizes
         own = {"message.max.bytes": str(message), "batch.size": str(request), "transaction.timeout.ms": _TIMEOUT_MS}
-        ours = {"enable.idempotence": "true", "transactional.id": self._identity}
+        ours = {"enable.idempotence": "true", "transactional.id": self._identity, **(_ALONE if alone else {})}
         options = self._service.options(Client.PRODUCER, self._heard)
         producer = None
         try:
@@ -131,6 +137,7 @@ class Transacting:
                     self._produce(producer, part)
                 if any(part.refused for part in parts) or self._is_unsent(producer, parts):
                     self._abort(producer)
+                    self._find_out(parts)
                     return False
                 if offsets:
                     self._until_done(lambda: producer.send_offsets_to_transaction(offsets, group, _PATIENCE))
@@ -139,6 +146,23 @@ class Transacting:
         except KafkaException as error:
             raise self._given_up(producer, error, committing=committing) from None
         return True
+
+    def _find_out(self, parts: Sequence[Part]) -> None:
+        """A request fails as a whole: all of it goes once more, each message alone, up to the one that is to blame."""
+        if sum(len(each.failed) for each in parts) <= 1:
+            return
+        again = [Part(each.messages) for each in parts]
+        producer = self._ready(alone=True)
+        try:
+            producer.begin_transaction()
+            for part in again:
+                self._produce(producer, part)
+            self._is_unsent(producer, again)
+            for part, alone in zip(parts, again, strict=True):
+                part.failed, part.refused = list(alone.failed), alone.refused
+        finally:
+            self._abort(producer)
+            self._drop()
 
     def _produce(self, producer: Producer, part: Part) -> None:
         produce, report = producer.produce, part.report
@@ -160,7 +184,7 @@ class Transacting:
     def _is_unsent(self, producer: Producer, parts: Sequence[Part]) -> bool:
         """Whether there is a message that was not taken. Raises KafkaException where that is not for its own sake."""
         began = monotonic()
-        while producer.flush(1.0):
+        while producer.flush(_LOOK) and not any(part.failed for part in parts):
             if self._hopeless is not None:
                 raise KafkaException(self._hopeless)
             if monotonic() - began > _PATIENCE:
