@@ -17,7 +17,7 @@ from mstream.ports.roles import Lanes, Resume
 
 from .backlog import Backlog
 from .bridge import Bridge
-from .faults import FAILURES, HOPELESS, Fault, fault_of
+from .faults import FAILURES, HOPELESS, Fault, fault_of, unwrapped
 from .membership import Membership, is_membership_fault
 from .offsets import Edge
 from .places import Places, lane_of
@@ -202,7 +202,8 @@ class Consuming:
 
     def _guarded(self, step: Callable[[Consumer], None], consumer: Consumer) -> None:
         try:
-            step(consumer)
+            with unwrapped():
+                step(consumer)
         except (*FAILURES, MstreamError) as error:
             self._went_wrong(error)
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from confluent_kafka import KafkaException, Producer
 
+from .faults import unwrapped
 from .lots import Lot
 from .records import Messages
 
@@ -49,7 +50,8 @@ async def _report(producer: Producer, lot: Lot, until: float) -> None:
     if asyncio.get_running_loop().time() > until:
         producer.purge(in_queue=True, in_flight=True, blocking=False)
     try:
-        producer.poll(0)
+        with unwrapped():
+            producer.poll(0)
     except KafkaException:  # it can go no further
         producer.purge(in_queue=True, in_flight=True, blocking=False)
     await asyncio.sleep(_PAUSE)

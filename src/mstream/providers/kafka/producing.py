@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from mstream.errors import MstreamError, ServiceError, Unreachable
 
-from .faults import HOPELESS, OF_A_RECORD, Fault, fault_of
+from .faults import HOPELESS, OF_A_RECORD, Fault, fault_of, unwrapped
 from .isolating import SETTINGS, each_alone
 from .lots import Lot
 from .options import Client
@@ -205,7 +205,8 @@ class Producing:
         if self._producer is None:
             return
         try:
-            self._producer.poll(0)
+            with unwrapped():
+                self._producer.poll(0)
         except KafkaException as error:  # so it tells what is fatal
             self._on_error(error.args[0])
         now = self._loop.time()
