@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,11 @@ def test_who_judges_sees_what_is_committed_and_nothing_else(kafka_topics: KafkaT
         log.close()
 
     assert numbers_of(rows) == [0]
-    assert kafka_findings.faults([json.loads(rows[0].value)], rows, 1, is_once=True) == {}
+    assert kafka_findings.faults([json.loads(rows[0].value)], rows, [0], is_once=True) == {}
 
 
-def faults(*numbers: int, count: int = 200, is_once: bool = False) -> dict[str, Any]:
-    return kafka_findings.faults([record(each) for each in numbers], (), count, is_once=is_once)
+def faults(*numbers: int, written: Sequence[int] = range(200), is_once: bool = False) -> dict[str, Any]:
+    return kafka_findings.faults([record(each) for each in numbers], (), written, is_once=is_once)
 
 
 def test_a_message_that_is_missing_or_that_nobody_has_written_is_noticed() -> None:
@@ -78,6 +79,8 @@ def test_a_message_that_is_missing_or_that_nobody_has_written_is_noticed() -> No
 def test_a_message_that_comes_again_is_noticed_where_it_must_not() -> None:
     assert faults(*range(200), 7, is_once=True) == {"twice": [7]}
     assert faults(*range(200), 7) == {}
+    assert faults(*range(200), 7, written=[*range(200), 7], is_once=True) == {}
+    assert faults(*range(200), written=[*range(200), 7], is_once=True) == {"lost": [7]}
 
 
 def test_messages_of_a_key_that_change_places_are_noticed() -> None:
@@ -92,7 +95,7 @@ def test_a_message_that_was_altered_or_has_gone_astray_is_noticed() -> None:
     rows = [Row(0, 0, key_of(0), line(0)), Row(0, 1, key_of(0), line(60)), Row(1, 0, key_of(0), line(120))]
     others = [Row(0, 0, key_of(1), line(0))]
 
-    assert kafka_findings.faults([record(0) | {"text": "other"}], (), 1, is_once=False) == {"altered": [0]}
+    assert kafka_findings.faults([record(0) | {"text": "other"}], (), [0], is_once=False) == {"altered": [0]}
     assert kafka_findings.astray(rows, numbers_of(rows)) == [120]
     assert kafka_findings.astray(others, [0]) == [0]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import findings, kafka_findings
+from tests.chaos import kafka_findings
 from tests.chaos.delivery import Broken, Delivery, Observer, Run
 from tests.chaos.findings import Kill
 from tests.chaos.flows import INTERVAL_MS
@@ -44,7 +44,7 @@ def run(
     try:
         delivery = TopicDelivery(opened, records=records, per_second=per_second, seed=seed, room=room)
         found = delivery.run(kills=kills, seconds=None)
-        return found, {**found.report(), "out_of_order": 0, "brokers": len(brokers), "visits": delivery.visits}
+        return found, {**found.report(), "out_of_order": 0, **delivery.circumstances()}
     finally:
         opened.close()
 
@@ -87,6 +87,14 @@ class TopicDelivery(Delivery):
             self._visitors.end()
             self._await_brokers()
             self._group.close()
+
+    def circumstances(self) -> dict[str, int]:
+        """What it went through besides kills."""
+        return {
+            "brokers": len(self._flow.brokers),
+            "visits": self.visits,
+            "twice_in_source": len(self._flow.input.rows) - self._run.records,
+        }
 
     def _kill_one(self, observer: Observer) -> None:
         whom = self._whom()
@@ -160,12 +168,13 @@ class TopicDelivery(Delivery):
 
     def _check(self) -> None:
         self._check_checkpoint()
-        if doubled := kafka_findings.twice(numbers_of(self._flow.input.rows)):
-            raise Broken(f"{self._run.flow}, seed {self._run.seed}: the source itself has twice: {doubled[:5]}")
+        written = numbers_of(self._flow.input.up_to_now())
+        if missing := set(range(self._run.records)) - set(written):
+            raise Broken(f"the source itself lacks {sorted(missing)[:5]}")
         arrived = self._flow.arrived()
-        self._run.arrived, self._run.repeats = len(arrived), findings.repeated(arrived)
+        self._run.arrived, self._run.repeats = len(arrived), len(arrived) - len(written)
         is_once = self._flow.must_fail or self._flow.delivery == "effectively_once"
-        wrong = kafka_findings.faults(arrived, self._flow.rows(), self._run.records, is_once=is_once)
+        wrong = kafka_findings.faults(arrived, self._flow.rows(), written, is_once=is_once)
         for what, found in wrong.items():
             where = self._where(found[:5])
             raise Broken(f"{self._run.flow}, seed {self._run.seed}: {what}: {len(found)}, such as {found[:5]}; {where}")

@@ -13,19 +13,26 @@ from tests.chaos.kafka_feed import Offsets, Row, key_of
 
 
 def faults(
-    arrived: Sequence[dict[str, Any]], rows: Sequence[Row], count: int, *, is_once: bool
+    arrived: Sequence[dict[str, Any]], rows: Sequence[Row], written: Sequence[int], *, is_once: bool
 ) -> dict[str, Sequence[object]]:
-    """What is wrong with that which has arrived of so many records; `rows`: the same as messages, where they are."""
+    """What is wrong with that which has arrived of these numbers; `rows`: the same as messages, where they are."""
     numbers = [each["n"] for each in arrived]
     found: dict[str, Sequence[object]] = {
-        "lost": findings.missing(arrived, count),
-        "invented": invented(numbers, count),
+        "lost": lost(numbers, written, is_once=is_once),
+        "invented": sorted(set(numbers) - set(written)),
         "altered": findings.altered(arrived),
         "out of order": out_of_order(numbers),
         "astray": astray(rows, numbers) if rows else (),
-        "twice": twice(numbers) if is_once else (),
+        "twice": twice(numbers, written) if is_once else (),
     }
     return {what: those for what, those in found.items() if those}
+
+
+def lost(numbers: Sequence[int], written: Sequence[int], *, is_once: bool) -> list[int]:
+    """Numbers that are not there, or where each must be there once, less often than they were written."""
+    if not is_once:
+        return sorted(set(written) - set(numbers))
+    return sorted(Counter(written) - Counter(numbers))
 
 
 def out_of_order(numbers: Sequence[int]) -> list[tuple[int, int]]:
@@ -36,14 +43,10 @@ def out_of_order(numbers: Sequence[int]) -> list[tuple[int, int]]:
     return [(one, two) for those in by_key.values() for one, two in pairwise(those) if two < one]
 
 
-def twice(numbers: Sequence[int]) -> list[int]:
-    """Numbers that are there more than once."""
-    return [number for number, count in Counter(numbers).items() if count > 1]
-
-
-def invented(numbers: Sequence[int], count: int) -> list[int]:
-    """Numbers that nobody has written."""
-    return [each for each in numbers if not 0 <= each < count]
+def twice(numbers: Sequence[int], written: Sequence[int]) -> list[int]:
+    """Numbers that are there more often than they were written: a producer may write one twice when leaders change."""
+    more = Counter(numbers) - Counter(written)
+    return sorted(set(more) & set(written))
 
 
 def astray(rows: Sequence[Row], numbers: Sequence[int]) -> list[int]:
