@@ -20,6 +20,7 @@ from mstream.ports.provider import role_options
 from mstream.ports.roles import Limit, Resume
 from mstream.providers.kafka import PROVIDER
 from mstream.providers.kafka.config import KafkaConfig
+from mstream.providers.kafka.handles import GroupHandle
 from mstream.providers.kafka.sink import KafkaSink
 from mstream.providers.kafka.source import KafkaSource
 from tests.contracts.lanes import NoLanes
@@ -254,3 +255,20 @@ async def test_what_the_broker_alone_refuses_is_told_without_its_neighbours(shop
 
     assert shop.there() == [b"1", b"2", b"4"]
     assert shop.noted() == 4
+
+
+async def test_who_is_no_member_at_the_moment_commits_nothing(shop: Shop) -> None:
+    """A group takes what nobody commits in a transaction, whoever has the partitions by then."""
+    shop.fill(b"1")
+    outside = Consumer({"bootstrap.servers": shop.topics.bootstrap, "group.id": f"mstream-{shop.job}"})
+    async with shop.opened() as (source, sink):
+        batches = await taken(source, 1)
+        handle = GroupHandle(group=outside.consumer_group_metadata(), note=None)
+
+        with pytest.raises(ServiceError, match="joining its group again") as refused:
+            await sink.write_with(batches, replace(await pending(source, batches), source_handle=handle))
+
+        assert refused.value.retryable
+        assert await asyncio.to_thread(shop.noted) == 0
+    outside.close()
+    assert shop.there() == []

@@ -44,7 +44,11 @@ def options_of(service: KafkaService, heard: Listener, resume: Resume, reading: 
     if _INSTANCE in given and resume.member:
         # The service names one member; others of the same name would throw it out.
         given[_INSTANCE] = f"{given[_INSTANCE]}-{resume.member}"
-    return {**ours, **given, **_ALWAYS}
+    always = dict(_ALWAYS)
+    if resume.are_copies:
+        # Or a place would be taken for the last one while a transaction moves it.
+        always["isolation.level"] = "read_committed"
+    return {**ours, **given, **always}
 
 
 def is_eager(options: Mapping[str, Any]) -> bool:

@@ -72,6 +72,9 @@ class KafkaSink:
         if self._transacting is None or not isinstance(handle, GroupHandle):
             message = f"{self._service.named(self._producing.what)}: the source has no group in this cluster"
             raise GuaranteeUnavailable(message)
+        if not handle.has_generation:
+            message = f"{self._service.named(self._producing.what)}: the source is just joining its group again"
+            raise Unreachable(message)
         parts = [Part(self._maker.messages(each)) for each in batches]
         if not any(each.messages.refused for each in parts):
             offsets = handle.offsets(checkpoint.positions)
