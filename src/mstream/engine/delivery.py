@@ -89,6 +89,7 @@ class Deliverer:
             batch, left = self.present(sequence, batch, left)
             if not len(batch):
                 return refusals
+            await self._behind_nothing(sequence)
             self.check_lease()
             try:
                 failures = await self.sink.write(batch)
@@ -143,6 +144,12 @@ class Deliverer:
         """Returns when another delivery may begin."""
         async with self._changed:
             await self._changed.wait_for(lambda: len(self._under_way) < self.sink.overlap and not self._troubled)
+
+    async def _behind_nothing(self, sequence: int) -> None:
+        """An older one may have failed after this one was let in, and before it began."""
+        if self._troubled and min(self._troubled) < sequence:
+            async with self._changed:
+                await self._changed.wait_for(lambda: not self._troubled or min(self._troubled) >= sequence)
 
     async def _oldest(self, sequence: int) -> None:
         async with self._changed:
