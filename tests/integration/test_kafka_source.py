@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from mstream.domain.batch import Batch, concat
 from mstream.errors import AccessDenied, PositionLost, ResourceMissing, Unreachable
 from mstream.ports.roles import Limit
+from mstream.providers.kafka.offsets import offset_in
 from tests.integration.kafka_reading import Job, add_partitions, delete_topic, until, until_gone
 from tests.servers.kafka import KafkaServer, KafkaTopics
 
@@ -24,6 +25,10 @@ pytestmark = pytest.mark.timeout(120)
 
 def numbered(count: int, first: int = 0) -> list[bytes]:
     return [b"%d" % each for each in range(first, first + count)]
+
+
+def offsets(job: Job) -> dict[str, int | None]:
+    return {lane: offset_in(position) for lane, position in job.stored.items()}
 
 
 @pytest.fixture
@@ -113,7 +118,49 @@ async def test_a_topic_that_is_made_anew_while_it_is_read_ends_at_a_lost_positio
         await until(lambda: member.values[5:] == [b"new", b"newer"], "the second topic is read from its beginning")
         await member.save()
 
-    assert job.stored == {f"{topic}/0": {"next_offset": 2}}
+    assert offsets(job) == {f"{topic}/0": 2}
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["while it is read", "between two runs"])
+async def test_another_topic_of_the_same_name_is_not_read_on_where_the_first_one_was(
+    is_running: bool, job: Job, running_kafka: KafkaServer
+) -> None:
+    """It has such an offset too; the client itself notices nothing."""
+    job.settings["topic.metadata.refresh.interval.ms"] = "300000"
+    topic = job.topics.create("namesake", 2)
+    await job.produce(topic, *numbered(3))
+    options = {"on_position_lost": "earliest"}
+    async with AsyncExitStack() as stack:
+        member = await stack.enter_async_context(job.member(topic, **options))
+        await member.take(3)
+        await member.save()
+        if not is_running:
+            await stack.aclose()
+        await another(job, topic, running_kafka)
+        await Job(job.topics).produce(topic, *numbered(6, 100))
+        if not is_running:
+            member = await stack.enter_async_context(job.member(topic, **options))
+        member.source._consuming.topic_ids.hurry()
+        async with member.going_on():
+            await until(lambda: member.values[-6:] == numbered(6, 100), "all of the second topic is read")
+        await member.save()
+    assert offsets(job)[f"{topic}/0"] == 6
+
+    await another(job, topic, running_kafka)
+    await Job(job.topics).produce(topic, *numbered(9, 200))
+    async with job.member(topic) as member:
+        error = await member.failure()
+    assert isinstance(error, PositionLost)
+    for each in (topic, "made anew", "offset 6", "on_position_lost"):
+        assert each in str(error)
+    assert member.values == []
+
+
+async def another(job: Job, topic: str, server: KafkaServer) -> None:
+    """Instead of the topic."""
+    delete_topic(server, topic)
+    await until_gone(server, topic)
+    server.create_topic(topic, 2)
 
 
 # ----------------------------------------------------------------------------------------------------- where it begins
@@ -247,12 +294,12 @@ async def test_a_lost_position_may_be_made_up_for(strategy: str, kafka_topics: K
         + [(f"{topic}/1", each) for each in range(2, 8)]
         + [(f"{topic}/2", each) for each in range(8)]
     )
-    assert job.stored == {f"{topic}/{each}": {"next_offset": 8} for each in range(3)}
+    assert offsets(job) == {f"{topic}/{each}": 8 for each in range(3)}
 
     job.stored[lane] = {"next_offset": 99}
     async with job.member(topic, on_position_lost="latest") as member:
         batch = Batch()
-        while batch.positions != {lane: {"next_offset": 8}}:
+        while offset_in(batch.positions.get(lane)) != 8:
             batch = await member.read()
         await job.produce(topic, b"new")
         assert await member.take(1) == [b"new"]

@@ -3,7 +3,7 @@
 As positions they are
 - a change stream's resume token: lane "", position `{"_data": …}`, the token itself;
 - a Kafka partition: lane `topic/partition`, position `{"next_offset": n}`, the first message that was not processed
-  (v0.47 wrote the last one that was).
+  (v0.47 wrote the last one that was), and with it a `topic_id` where the cluster has told it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mstream.errors import DecodeError, ProviderUnavailable
 #: The field of a resume token that every token has.
 _DATA: Final = "_data"
 _NEXT: Final = "next_offset"
+_TOPIC: Final = "topic_id"
 #: Topics have no other characters.
 _PARTITION: Final = re.compile(r"([A-Za-z0-9._-]{1,249})/(0|[1-9][0-9]{0,9})")
 _LARGEST: Final = (1 << 63) - 1
@@ -30,9 +31,9 @@ def partition_lane(topic: str, partition: int) -> Lane:
     return f"{topic}/{partition}"
 
 
-def partition_position(next_offset: int) -> Position:
-    """The position of a Kafka partition whose next message has this offset."""
-    return {_NEXT: next_offset}
+def partition_position(next_offset: int, topic_id: str | None = None) -> Position:
+    """The position of a Kafka partition whose next message has this offset; a topic made anew has another id."""
+    return {_NEXT: next_offset} if topic_id is None else {_NEXT: next_offset, _TOPIC: topic_id}
 
 
 def positions_of(cursor: object) -> dict[Lane, Position]:
@@ -71,7 +72,7 @@ def _token(lane: Lane, position: Position) -> dict[str, Any] | None:
 
 def _partition(lane: Lane, position: Position) -> dict[str, Any] | None:
     found = _PARTITION.fullmatch(lane)
-    if found is None or not isinstance(position, Mapping) or set(position) != {_NEXT}:
+    if found is None or not isinstance(position, Mapping) or set(position) - {_TOPIC} != {_NEXT}:
         return None
     following, partition = position[_NEXT], int(found[2])
     if not isinstance(following, int) or not 0 < following <= _LARGEST or partition >= 1 << 31:

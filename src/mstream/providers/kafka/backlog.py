@@ -10,7 +10,7 @@ from itertools import accumulate
 from confluent_kafka import Message
 
 from mstream.domain.batch import Batch, Encoding
-from mstream.domain.checkpoint import Lane
+from mstream.domain.checkpoint import Lane, Position
 from mstream.encodings.cursors import partition_lane, partition_position
 from mstream.foundation.clock import monotonic
 from mstream.ports.roles import Limit
@@ -42,6 +42,8 @@ class Backlog:
         self._ends: dict[Lane, int] = {}
         #: Next offsets: of what was read, or where a lane began.
         self._read: dict[Lane, int] = {}
+        #: Of topics, as far as they are known: they are part of positions.
+        self.topic_ids: Mapping[str, str] = {}
         #: Of the last message that was read, in milliseconds since the epoch.
         self._times: dict[Lane, int] = {}
 
@@ -113,7 +115,7 @@ class Backlog:
             self._limit = limit
             if self._begins:
                 begins, self._begins = self._begins, {}
-                return _progress(begins)
+                return self._progress(begins)
             if self._messages:
                 return self._handed_out(self._some(limit))
             ends = {lane: at for lane, at in self._ends.items() if not self._aside.get(lane)}
@@ -121,7 +123,7 @@ class Backlog:
                 del self._ends[lane]
             ends = {lane: at for lane, at in ends.items() if at != self._read.get(lane, at)}
             self._read.update(ends)
-            return _progress(ends) if ends else None
+            return self._progress(ends) if ends else None
 
     def read_up_to(self) -> Mapping[Lane, int]:
         """Next offsets of what was handed out, by lane."""
@@ -140,7 +142,14 @@ class Backlog:
             kind, milliseconds = message.timestamp()
             if kind:
                 self._times[lane] = milliseconds
-        return batch_of(messages, self._encoding, last)
+        return batch_of(messages, self._encoding, last, self.topic_ids)
+
+    def position(self, lane: Lane, offset: int) -> Position:
+        """The lane's at this offset."""
+        return partition_position(offset, self.topic_ids.get(lane.rpartition("/")[0]))
+
+    def _progress(self, places: Mapping[Lane, int]) -> Batch:
+        return Batch(positions={lane: self.position(lane, offset) for lane, offset in places.items()})
 
     def _some(self, limit: Limit) -> list[Message]:
         if len(self._messages) <= limit.records and self._bytes <= limit.bytes:
@@ -161,7 +170,3 @@ class Backlog:
 
 def _lane(message: Message) -> Lane:
     return partition_lane(message.topic() or "", message.partition() or 0)
-
-
-def _progress(places: Mapping[Lane, int]) -> Batch:
-    return Batch(positions={lane: partition_position(offset) for lane, offset in places.items()})

@@ -107,6 +107,14 @@ class Bridge:
         finally:
             self._asked = None
 
+    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T] | None:
+        """Have it done on the loop, and go on; None: there is no loop any more."""
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:
+            work.close()
+            return None
+
     def tell(self, call: Callable[..., Any], *args: Any) -> bool:
         """Have something called on the loop; False: it is closed, nobody waits."""
         try:

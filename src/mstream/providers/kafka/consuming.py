@@ -24,6 +24,7 @@ from .places import Places, lane_of
 from .reading import KafkaSourceOptions, OnMissingTopic, OnPositionLost
 from .service import KafkaService
 from .settings import is_eager, options_of, patience_of, started
+from .topic_ids import TopicIds
 from .troubles import Trouble, no_such_topic, place_lost
 
 log = get_logger(__name__)
@@ -62,10 +63,12 @@ class Consuming:
         self._backlog = backlog
         self._options = options_of(service, self._heard, resume, reading)
         self._bridge = Bridge()
+        self.topic_ids = TopicIds(service, self._bridge, reading.on_position_lost)
         self._membership = Membership(
             lanes=lanes,
             resume=resume,
             places=Places(resume, started(reading, service.config.client_settings)),
+            topic_ids=self.topic_ids,
             backlog=backlog,
             loop=self._bridge,
             is_eager=is_eager(self._options),
@@ -186,6 +189,7 @@ class Consuming:
             while not self._bridge.is_closing:
                 self._bridge.carry_out(consumer)
                 self._guarded(self._begin, consumer)
+                self._guarded(self._membership.look_around, consumer)
                 # Whatever became of that: who does not poll hears of no change in the group.
                 self._guarded(self._turn, consumer)
         finally:

@@ -17,6 +17,7 @@ from .faults import Fault, fault_of
 from .handles import GroupHandle
 from .offsets import Place, offset_in
 from .places import Places, Told, copy_of, lane_of, partition_of, resolved, watermarks
+from .topic_ids import TopicIds, made_anew, topics_in
 
 log = get_logger(__name__)
 
@@ -42,12 +43,14 @@ class Membership:
         lanes: Lanes,
         resume: Resume,
         places: Places,
+        topic_ids: TopicIds,
         backlog: Backlog,
         loop: Loop,
         is_eager: bool,
         patience: float,
     ) -> None:
         """`patience`: seconds for which the group waits for one that does not poll."""
+        self._topic_ids = topic_ids
         self._lanes = lanes
         self._resume = resume
         self._places = places
@@ -93,15 +96,28 @@ class Membership:
         if not self._pending:
             return False
         new = dict(self._pending)
-        stored = self._stored(list(new))
-        if stored is None:
+        positions = self._stored(list(new))
+        ids = None if positions is None else self._topic_ids.of(topics_in(new.values()))
+        if positions is None or ids is None:
             return False
-        begins = self._places.begins(consumer, new, stored)
+        offsets = {lane: offset_in(each) for lane, each in positions.items()}
+        given = {
+            lane: self._topic_ids.beginning(new[lane], offsets[lane])
+            for lane, each in positions.items()
+            if made_anew(lane, each, ids)
+        }
+        stored = {lane: at for lane, at in offsets.items() if at is not None and lane not in given}
+        begins = self._places.begins(consumer, new, stored, given)
+        self._backlog.topic_ids = {**self._backlog.topic_ids, **ids}
         self._assign(consumer, {lane: copy_of(each, begins[lane]) for lane, each in new.items()})
         self._pending.clear()
         self._places.have_begun()
         # A place that the group has noted already is not given to a sink that commits to it.
-        known = [lane for lane in new if self._places.are_copies or stored.get(lane) == begins[lane]]
+        known = [
+            lane
+            for lane in new
+            if self._places.are_copies or positions.get(lane) == self._backlog.position(lane, begins[lane])
+        ]
         self._backlog.begin(begins, told=known)
         return True
 
@@ -124,6 +140,25 @@ class Membership:
             self._assign(consumer, again)
         self._backlog.end(lane, offset)
         return offset
+
+    def look_around(self, consumer: Consumer) -> None:
+        """Where a topic was made anew, read it as such. Raises KafkaException or PositionLost."""
+        ids = self._topic_ids.looked(lambda: topics_in(self._assigned.values()))
+        known = self._backlog.topic_ids
+        changed = {topic for topic, each in ids.items() if known.get(topic, each) != each}
+        if not changed:
+            return
+        read = self._backlog.read_up_to()
+        places = {
+            lane: self._topic_ids.beginning(each, read.get(lane))
+            for lane, each in self._assigned.items()
+            if each.topic in changed
+        }
+        self._backlog.drop(places)
+        self._backlog.topic_ids = {**known, **ids}
+        for lane, place in places.items():
+            offset = self.begin_again(consumer, self._assigned[lane], place)
+            self._backlog.begin({lane: offset or 0}, told=())
 
     def heads(self, consumer: Consumer, *, are_told: bool = False) -> dict[Lane, int]:
         """Behind the last message of each lane. Raises KafkaException.
@@ -242,14 +277,14 @@ class Membership:
             consumer.incremental_unassign(left)
 
     # ----------------------------------------------------------------------------------------------------- what is read
-    def _stored(self, lanes: Collection[Lane]) -> dict[Lane, int] | None:
-        """Stored offsets of lanes that this run has claimed with that; None: the source is closing."""
+    def _stored(self, lanes: Collection[Lane]) -> dict[Lane, Position] | None:
+        """Stored positions of lanes that this run has claimed with that; None: the source is closing."""
         claimed = self._loop.ask(self._lanes.assigned(lanes), 1.5 * self._to_give_up)
         if claimed is None:
             return None
         self._claimed.update(lanes)
         positions: Mapping[Lane, Position] = {**self._resume.positions, **claimed}
-        return {lane: at for lane in lanes if (at := offset_in(positions.get(lane))) is not None}
+        return {lane: positions[lane] for lane in lanes if offset_in(positions.get(lane)) is not None}
 
     def _assign(self, consumer: Consumer, begun: Mapping[Lane, TopicPartition]) -> None:
         """Have these read from their offsets."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
+from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar, overload
 
 from confluent_kafka import Message
@@ -11,6 +12,8 @@ from confluent_kafka import Message
 from mstream.domain.batch import Batch, Encoding, Headers
 from mstream.domain.checkpoint import Lane, Position
 from mstream.encodings.cursors import partition_lane, partition_position
+
+from .offsets import topic_in
 
 T = TypeVar("T")
 
@@ -104,7 +107,12 @@ def last_of(messages: Sequence[Message]) -> dict[Lane, Message]:
     return {partition_lane(topic or "", partition or 0): message for (topic, partition), message in last.items()}
 
 
-def batch_of(messages: list[Message], encoding: Encoding, last: Mapping[Lane, Message] | None = None) -> Batch:
+def batch_of(
+    messages: list[Message],
+    encoding: Encoding,
+    last: Mapping[Lane, Message] | None = None,
+    topic_ids: Mapping[str, str] = MappingProxyType({}),
+) -> Batch:
     """Messages in the order in which they came, at least one, none of them an event; `last`: as `last_of` gives it."""
     last = last_of(messages) if last is None else last
     keys = list(map(Message.key, messages))
@@ -116,7 +124,10 @@ def batch_of(messages: list[Message], encoding: Encoding, last: Mapping[Lane, Me
         times=Column(messages, _time),
         lanes=None if len(last) == 1 else Column(messages, _lane),
         marks=Column(messages, _OFFSET),
-        positions={lane: partition_position((message.offset() or 0) + 1) for lane, message in last.items()},
+        positions={
+            lane: partition_position((message.offset() or 0) + 1, topic_ids.get(message.topic() or ""))
+            for lane, message in last.items()
+        },
     )
 
 
@@ -126,7 +137,9 @@ def positions_after(batch: Batch, count: int) -> Mapping[Lane, Position | None]:
         return batch.positions
     lanes = repeat(batch.lane) if batch.lanes is None else batch.lanes
     newest = dict(zip(lanes, batch.marks[:count], strict=False))
-    return {lane: partition_position(offset + 1) for lane, offset in newest.items()}
+    return {
+        lane: partition_position(offset + 1, topic_in(batch.positions.get(lane))) for lane, offset in newest.items()
+    }
 
 
 def _lane(message: Message) -> Lane:

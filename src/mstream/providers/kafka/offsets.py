@@ -15,6 +15,7 @@ from .reading import KafkaSourceOptions, Start
 #: Offsets that a group keeps carry a note: how often the job had been put somewhere by hand when they were noted.
 _NOTE: Final = re.compile(r"mstream resets=(\d+)")
 _NEXT: Final = "next_offset"
+_TOPIC: Final = "topic_id"
 
 
 class Edge(Enum):
@@ -66,6 +67,12 @@ def offset_in(position: Position) -> int | None:
     return None
 
 
+def topic_in(position: Position) -> str | None:
+    """The id of the topic that a stored position was in; None: nobody knew it."""
+    found = position.get(_TOPIC) if isinstance(position, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
 def beginning(
     lane: Lane,
     *,
@@ -107,6 +114,6 @@ def refused(lane: Lane, position: Any) -> str | None:
     topic, _, partition = lane.rpartition("/")
     if not topic or not partition.isdigit():
         return "its lanes are called TOPIC/PARTITION"
-    if offset_in(position) is None or (isinstance(position, Mapping) and set(position) != {_NEXT}):
+    if offset_in(position) is None or (isinstance(position, Mapping) and set(position) - {_TOPIC} != {_NEXT}):
         return 'it takes {"next_offset": N}, the offset of the first message that is to come'
     return None

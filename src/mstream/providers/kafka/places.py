@@ -42,10 +42,12 @@ class Places:
         #: Commits whose answers are to come, each with whom to tell.
         self._awaited: list[tuple[Answers, Told]] = []
 
-    def begins(self, consumer: Consumer, new: Partitions, stored: Mapping[Lane, int]) -> dict[Lane, int]:
-        """Where these begin, which the group notes at once. Raises KafkaException.
+    def begins(
+        self, consumer: Consumer, new: Partitions, stored: Mapping[Lane, int], given: Mapping[Lane, Place]
+    ) -> dict[Lane, int]:
+        """Where these begin, which the group notes at once: a place found by time would be another one after a crash.
 
-        A place that was found by time, or at an end, would be another one after a crash.
+        `given`: where some begin whatever is known of them. Raises KafkaException.
         """
         group = _noted(consumer, new)
         is_new = bool(self._resume.positions) or not self._is_first
@@ -63,9 +65,10 @@ class Places:
             )
             for lane in new
         }
+        places |= given
         begins = resolved(consumer, new, places)
         for lane, found in group.items():
-            if found.offset < begins[lane] and found.resets >= self._resume.resets:
+            if lane in stored and found.offset < begins[lane] and found.resets >= self._resume.resets:
                 log.info("group_behind_checkpoint", lane=lane, group=found.offset, stored=begins[lane])
         wanted = {lane: Noted(offset=at, resets=self._resume.resets) for lane, at in begins.items()}
         self.commit(consumer, new, {lane: at for lane, at in begins.items() if group.get(lane) != wanted[lane]})

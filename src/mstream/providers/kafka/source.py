@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from mstream.domain.batch import Batch, Encoding
 from mstream.domain.checkpoint import Lane, Position
 from mstream.domain.connector import SourceRef
-from mstream.encodings.cursors import partition_position
 from mstream.foundation.clock import SystemClock
 from mstream.foundation.concurrency import shielded
 from mstream.observability.logs import get_logger
@@ -95,7 +94,7 @@ class KafkaSource:
             found = await self._consuming.call(lambda consumer, member: member.committed(consumer, lanes))
         except FAILURES as error:
             raise self._service.error(error, f"topic {self._ref.resource!r}") from None
-        return {lane: partition_position(offset) for lane, offset in found.items()}
+        return {lane: self._backlog.position(lane, offset) for lane, offset in found.items()}
 
     async def joined(self) -> None:
         """The group has told what is this member's, be it nothing."""

@@ -37,6 +37,16 @@ def place_lost(service: KafkaService, topic: str, partition: int, offset: int | 
     return PositionLost(message)
 
 
+def topic_made_anew(service: KafkaService, topic: str, partition: int, offset: int | None) -> PositionLost:
+    """A topic was deleted, and another one has its name."""
+    where = service.named(f"topic {topic!r}, partition {partition}")
+    message = (
+        f"{where}: the topic was made anew since offset {offset} of it was read, and what came after is lost; reset the"
+        " job's checkpoint, or set on_position_lost = 'earliest' or 'latest'"
+    )
+    return PositionLost(message)
+
+
 def no_such_topic(service: KafkaService, topic: str) -> ResourceMissing:
     """A topic is not there, or not any more."""
     where = service.named(f"topic {topic!r}")

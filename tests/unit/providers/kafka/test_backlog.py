@@ -140,6 +140,17 @@ def test_a_lane_that_goes_on_elsewhere_says_so_behind_what_was_fetched_before() 
     assert places(it.take(AMPLE)) == {"t/0": 8}
 
 
+def test_progress_names_the_topic_too() -> None:
+    it = backlog()
+    it.topic_ids = {"t": "x"}
+    it.begin({"t/0": 5}, told=())
+
+    batch = it.take(AMPLE)
+
+    assert batch is not None
+    assert batch.positions == {"t/0": {"next_offset": 5, "topic_id": "x"}}
+
+
 def test_what_is_dropped_is_gone_with_all_that_is_known_of_it() -> None:
     it = backlog()
     it.begin({"t/0": 0, "t/1": 0, "t/2": 0}, told=["t/1"])

@@ -77,6 +77,13 @@ def test_positions_after_some_of_the_records_of_one_lane_and_of_a_piece_of_it() 
     assert positions_after(piece, 2) == {"t/0": {"next_offset": 12}}
 
 
+def test_positions_name_the_topic_by_its_id_where_it_is_known() -> None:
+    batch = batch_of([message(3), message(4, topic="u"), message(5)], Encoding.JSON, topic_ids={"t": "x"})
+
+    assert batch.positions == {"t/0": {"next_offset": 6, "topic_id": "x"}, "u/0": {"next_offset": 5}}
+    assert positions_after(batch, 2) == {"t/0": {"next_offset": 4, "topic_id": "x"}, "u/0": {"next_offset": 5}}
+
+
 def test_a_batch_is_cut_like_any_other() -> None:
     batch = batch_of(messages(5, headers=[("n", b"1")]), Encoding.JSON)
     first, second = batch.slices(3)

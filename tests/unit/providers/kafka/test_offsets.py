@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mstream.encodings.cursors import cursor_of, positions_of
 from mstream.providers.kafka.offsets import AtTime, Edge, Noted, Place, beginning, note, noted, offset_in, refused
 from mstream.providers.kafka.reading import KafkaSourceOptions
+from mstream.providers.kafka.topic_ids import made_anew
 
 NOW = 1_000_000_000_000
 LANE = "t/0"
@@ -179,6 +181,24 @@ def test_the_offset_of_a_position(position: Any, offset: int | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("position", "ids", "is_another"),
+    [
+        ({"next_offset": 3, "topic_id": "x"}, {"t": "x"}, False),
+        ({"next_offset": 3, "topic_id": "x"}, {"t": "y"}, True),
+        # Of clusters that know no ids, of older positions, and of such as were given by hand nobody can tell.
+        ({"next_offset": 3, "topic_id": "x"}, {}, False),
+        ({"next_offset": 3, "topic_id": "x"}, {"u": "y"}, False),
+        ({"next_offset": 3}, {"t": "y"}, False),
+        (None, {"t": "y"}, False),
+    ],
+)
+def test_whether_a_position_was_in_another_topic_of_the_name(
+    position: Any, ids: dict[str, str], is_another: bool
+) -> None:
+    assert made_anew("t/0", position, ids) is is_another
+
+
+@pytest.mark.parametrize(
     ("lane", "position", "is_refused"),
     [
         ("t/0", {"next_offset": 3}, False),
@@ -187,6 +207,8 @@ def test_the_offset_of_a_position(position: Any, offset: int | None) -> None:
         ("/0", {"next_offset": 3}, True),
         ("t/x", {"next_offset": 3}, True),
         ("", {"next_offset": 3}, True),
+        ("t/0", {"next_offset": 3, "topic_id": "x"}, False),
+        ("t/0", {"topic_id": "x"}, True),
         ("t/0", {"offset": 3}, True),
         ("t/0", {"next_offset": 3, "offset": 3}, True),
         ("t/0", {"next_offset": "3"}, True),
@@ -195,3 +217,10 @@ def test_the_offset_of_a_position(position: Any, offset: int | None) -> None:
 )
 def test_a_position_that_is_given_by_hand_is_looked_at(lane: str, position: Any, is_refused: bool) -> None:
     assert (refused(lane, position) is not None) is is_refused
+
+
+def test_v047_goes_on_from_a_position_with_the_topics_id() -> None:
+    cursor = cursor_of({"t/0": {"next_offset": 3, "topic_id": "x"}})
+
+    assert cursor is not None
+    assert positions_of(cursor) == {"t/0": {"next_offset": 3}}
