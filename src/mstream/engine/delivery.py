@@ -86,10 +86,10 @@ class Deliverer:
         batch = prepared.batch
         retry: Retry | None = None
         while True:
+            await self._behind_nothing(sequence)
             batch, left = self.present(sequence, batch, left)
             if not len(batch):
                 return refusals
-            await self._behind_nothing(sequence)
             self.check_lease()
             try:
                 failures = await self.sink.write(batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -17,6 +17,7 @@ from mstream.observability.logs import get_logger
 
 from .faults import HOPELESS, OF_A_RECORD, Fault, fault_of, unwrapped
 from .options import Client
+from .outcomes import told_apart
 from .records import Messages
 from .service import KafkaService
 from .sizes import fitting
@@ -35,8 +36,13 @@ _TO_CLOSE: Final = _PATIENCE
 _TIMEOUT_MS: Final = "10000"
 #: Seconds between two looks whether a message has failed: those behind it are not sent any more.
 _LOOK: Final = 0.2
-#: What keeps the fates of messages apart.
-_ALONE: Final = {"batch.num.messages": "1", "linger.ms": "0", "max.in.flight.requests.per.connection": "1"}
+#: What keeps the fates of messages apart; it takes its time.
+_ALONE: Final = {
+    "batch.num.messages": "1",
+    "linger.ms": "0",
+    "max.in.flight.requests.per.connection": "1",
+    "transaction.timeout.ms": "60000",
+}
 #: Seconds that a full queue is waited for at a time.
 _ROOM: Final = 0.05
 #: Faults of the client that a run cannot mend by trying again.
@@ -136,7 +142,11 @@ class Transacting:
                 for part in parts:
                     self._produce(producer, part)
                 if any(part.refused for part in parts) or self._is_unsent(producer, parts):
+                    # What is given up now is reported as failed, too.
+                    found = [list(part.failed) for part in parts]
                     self._abort(producer)
+                    for part, failed in zip(parts, found, strict=True):
+                        part.failed = failed
                     self._find_out(parts)
                     return False
                 if offsets:
@@ -148,26 +158,26 @@ class Transacting:
         return True
 
     def _find_out(self, parts: Sequence[Part]) -> None:
-        """A request fails as a whole: all of it goes once more, each message alone, up to the one that is to blame."""
+        """A request fails as a whole: it goes once more, each message alone, up to the one that is to blame."""
         if sum(len(each.failed) for each in parts) <= 1:
             return
         again = [Part(each.messages) for each in parts]
         producer = self._ready(alone=True)
         try:
             producer.begin_transaction()
-            for part in again:
-                self._produce(producer, part)
-            self._is_unsent(producer, again)
             for part, alone in zip(parts, again, strict=True):
-                part.failed, part.refused = list(alone.failed), alone.refused
+                self._produce(producer, alone, only={index for index, _ in told_apart(part.messages, part.failed)})
+            self._is_unsent(producer, again, patience=_TO_FENCE)
+            for part, alone in zip(parts, again, strict=True):
+                part.failed = list(alone.failed)
         finally:
             self._abort(producer)
             self._drop()
 
-    def _produce(self, producer: Producer, part: Part) -> None:
+    def _produce(self, producer: Producer, part: Part, only: Collection[int] | None = None) -> None:
         produce, report = producer.produce, part.report
         for index, topic, value, key, time, headers in part.messages.rows():
-            while True:
+            while only is None or index in only:
                 try:
                     produce(topic, value, key, -1, report, None, time, headers)  # type: ignore[arg-type]  # as the sink
                 except BufferError:
@@ -181,13 +191,13 @@ class Transacting:
                     part.refused[index] = error
                 break
 
-    def _is_unsent(self, producer: Producer, parts: Sequence[Part]) -> bool:
+    def _is_unsent(self, producer: Producer, parts: Sequence[Part], patience: float = _PATIENCE) -> bool:
         """Whether there is a message that was not taken. Raises KafkaException where that is not for its own sake."""
         began = monotonic()
         while producer.flush(_LOOK) and not any(part.failed for part in parts):
             if self._hopeless is not None:
                 raise KafkaException(self._hopeless)
-            if monotonic() - began > _PATIENCE:
+            if monotonic() - began > patience:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - its name has an underscore
         failed = [error for part in parts for error, _ in part.failed]
         others = [each for each in failed if fault_of(each) not in OF_A_RECORD | {Fault.CLOSED}]
