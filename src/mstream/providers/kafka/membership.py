@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Coroutine, Iterable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
@@ -233,8 +234,9 @@ class Membership:
             consumer.incremental_assign([])
 
     def _taken(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # The run may have to commit once more, and this thread waits for it.
-        self.look(consumer)
+        with contextlib.suppress(KafkaException):
+            # The run may have to commit once more, while this thread waits for it.
+            self.look(consumer)
         lanes = [lane_of(each) for each in partitions]
         held = [each for each in lanes if each in self._claimed]
         self._backlog.drop(lanes)
