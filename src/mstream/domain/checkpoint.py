@@ -72,7 +72,7 @@ class Checkpoint:
     begin: Begin = Begin.CONFIGURED
     #: The lanes' own documents are older than a reset: what stands in them counts no more.
     voids_lanes: bool = False
-    #: How often the job was put somewhere by hand: a place that was noted elsewhere before the last time is no more.
+    #: Grows whenever the job is put somewhere by hand: what was noted elsewhere under a lower number counts no more.
     resets: int = 0
     #: Where it stood before, the oldest first.
     history: tuple[Waypoint, ...] = ()

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, assert_never
 
 from mstream.domain.audit import Actor
@@ -59,7 +60,7 @@ def placed(to: Target, stood: Checkpoint, following: Checkpoint, *, by: Actor, r
     It is nobody's: a save of the run before comes too late, and the next source claims it.
     """
     before = passed(stood.history, waypoint(stood))
-    fresh = replace(following, fingerprint="", run_id="", begin=Begin.CONFIGURED, resets=stood.resets + 1)
+    fresh = replace(following, fingerprint="", run_id="", begin=Begin.CONFIGURED, resets=_following(stood, following))
     match to:
         case ToBegin(begin=begin):
             put = replace(fresh, positions={}, begin=begin)
@@ -71,6 +72,12 @@ def placed(to: Target, stood: Checkpoint, following: Checkpoint, *, by: Actor, r
         case _:
             assert_never(to)
     return replace(put, history=passed(before, waypoint(put, by=by, reason=reason or described(to))))
+
+
+def _following(stood: Checkpoint, following: Checkpoint) -> int:
+    """A number above that of every reset before, those of an earlier job of the name included: seconds since 1970."""
+    now = datetime.fromisoformat(following.saved_at).timestamp() if following.saved_at else 0
+    return max(stood.resets + 1, int(now))
 
 
 def _entry(stood: Checkpoint, history: Sequence[Waypoint], number: int) -> Waypoint:

@@ -45,7 +45,7 @@ class RunSpec:
     #: The collection in which document stores that the connector names keep schemas.
     schemas_resource: str = "schemas"
     positions: Mapping[Lane, Position] = field(default_factory=dict)
-    #: How often the job was put somewhere by hand.
+    #: Grows whenever the job is put somewhere by hand.
     resets: int = 0
     fingerprint: str = ""
     checkpoint: CheckpointMode = CheckpointMode.OFF

@@ -115,12 +115,14 @@ class Checkpointer:
         self._begin(self._saved(ended))
         await ended.wait()
 
-    async def committed(self, positions: Mapping[Lane, Position | None]) -> None:
-        """A sink has committed these together with its records."""
+    def committed(self, positions: Mapping[Lane, Position | None]) -> None:
+        """A sink has committed these together with its records; they are acknowledged with the next save.
+
+        The source may be waiting for what comes behind them.
+        """
         self._note(positions)
         self._meter.checkpoints_saved += 1
         self._unacked.update(positions)
-        await self._acknowledge()
 
     async def run(self, done: asyncio.Event) -> None:
         """Save every interval until `done`; the last save is the caller's."""

@@ -161,4 +161,4 @@ class Transactions:
             await self._flow.done(flight, self._deliverer.index)
         if pending is not None and self._checkpoints.spares_saves:
             self._flow.parts.checkpointer.drop(pending.positions)
-            await self._flow.parts.checkpointer.committed(pending.positions)
+            self._flow.parts.checkpointer.committed(pending.positions)

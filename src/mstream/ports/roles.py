@@ -42,7 +42,7 @@ class Resume:
     job: str = ""
     #: Which of the job's members reads, where several do; it has its number again after a restart.
     member: int = 0
-    #: How often the job was put somewhere by hand: what such a system noted before the last time counts no more.
+    #: Grows whenever the job is put somewhere by hand: what such a system noted under a lower number counts no more.
     resets: int = 0
     #: What such a system holds is the truth, and the positions are a copy of it: a sink commits there.
     are_copies: bool = False

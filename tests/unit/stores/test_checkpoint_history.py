@@ -211,16 +211,31 @@ async def test_where_to_begin_holds_until_there_is_a_position(store: CheckpointS
 
 async def test_every_reset_is_counted_and_no_save_forgets_it(store: CheckpointStore) -> None:
     await claim(store)
-    await reset(store, ToBegin())
-    await reset(store, ToPositions(positions={"": {"offset": 3}}))
+    first = (await reset(store, ToBegin())).resets
+    second = (await reset(store, ToPositions(positions={"": {"offset": 3}}))).resets
+    assert 0 < first < second
 
     claimed = await claim(store, "two")
     saved = await store.save("orders", {"": {"offset": 4}}, "two", 1)
 
-    assert (claimed.resets, saved.resets) == (2, 2)
+    assert saved.resets == claimed.resets
     found = await store.load("orders")
     assert found is not None
-    assert found.resets == 2
+    assert found.resets == saved.resets
+
+
+async def test_a_reset_counts_more_than_those_of_an_earlier_job_of_the_name(
+    store: CheckpointStore, clock: SteppedClock
+) -> None:
+    await claim(store)
+    before = (await reset(store, ToBegin())).resets
+    await store.forget("orders", epoch=1)
+    clock.pass_(2)
+
+    await claim(store, "two")
+    after = (await reset(store, ToBegin())).resets
+
+    assert after > before
 
 
 async def test_a_reset_to_given_positions_belongs_to_the_next_source(store: CheckpointStore) -> None:
