@@ -150,6 +150,8 @@ class TopicDelivery(Delivery):
             if self._owner.ended is not None:
                 raise Broken(f"the last owner ended by itself with {self._owner.ended}: {self._log()}")
             time.sleep(0.2)
+        while not self._owner.workers() and time.monotonic() < until:
+            time.sleep(0.2)  # it would not know yet how to end in good order
         self._owner.terminate()
         if code := self._owner.wait(_TO_END):
             raise Broken(f"the last owner ended with {code}: {self._log()}")
