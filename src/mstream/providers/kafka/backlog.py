@@ -40,6 +40,8 @@ class Backlog:
         self._begins: dict[Lane, int] = {}
         #: Where lanes stand behind their last message, where what follows it is none: told after it.
         self._ends: dict[Lane, int] = {}
+        #: Lanes that go on from their end even if it is further back.
+        self._elsewhere: set[Lane] = set()
         #: Next offsets: of what was read, or where a lane began.
         self._read: dict[Lane, int] = {}
         #: Of topics, as far as they are known: they are part of positions.
@@ -73,6 +75,7 @@ class Backlog:
             if self._ends:
                 for each in messages:
                     self._ends.pop(_lane(each), None)
+                    self._elsewhere.discard(_lane(each))
 
     def begin(self, places: Mapping[Lane, int], *, told: Collection[Lane]) -> None:
         """Lanes begin at these offsets; those of `told` are known to be there already."""
@@ -81,14 +84,21 @@ class Backlog:
             self._begins.update({lane: at for lane, at in places.items() if lane not in told})
 
     def end(self, lane: Lane, offset: int) -> None:
-        """The lane goes on from here, whatever came before."""
+        """The lane is read up to here, unless messages have passed it."""
         with self._lock:
             self._ends[lane] = offset
+
+    def go_on(self, lane: Lane, offset: int) -> None:
+        """The lane goes on from here, be it further back."""
+        with self._lock:
+            self._ends[lane] = offset
+            self._elsewhere.add(lane)
 
     def drop(self, lanes: Collection[Lane]) -> None:
         """Nothing of these will be read."""
         with self._lock:
             self._keep([each for each in self._messages if _lane(each) not in lanes])
+            self._elsewhere.difference_update(lanes)
             for lane in lanes:
                 for places in (self._begins, self._ends, self._read, self._times, self._aside):
                     places.pop(lane, None)
@@ -121,7 +131,12 @@ class Backlog:
             ends = {lane: at for lane, at in self._ends.items() if not self._aside.get(lane)}
             for lane in ends:
                 del self._ends[lane]
-            ends = {lane: at for lane, at in ends.items() if at != self._read.get(lane, at)}
+            ends = {
+                lane: at
+                for lane, at in ends.items()
+                if at > self._read.get(lane, at) or (lane in self._elsewhere and at != self._read.get(lane, at))
+            }
+            self._elsewhere.difference_update(ends)
             self._read.update(ends)
             return self._progress(ends) if ends else None
 

@@ -119,6 +119,17 @@ def test_an_end_that_is_known_or_overtaken_is_not_told() -> None:
     assert it.take(AMPLE) is None
 
 
+def test_an_end_that_messages_have_passed_takes_nobody_back() -> None:
+    """Also where it is heard of after them."""
+    it = backlog()
+    it.begin({"t/0": 0}, told=["t/0"])
+    it.put(messages(7))
+    it.end("t/0", 5)
+
+    assert places(it.take(AMPLE)) == {"t/0": 7}
+    assert it.take(AMPLE) is None
+
+
 def test_the_end_of_a_lane_that_is_another_members_is_not_told() -> None:
     it = backlog()
     it.end("t/0", 3)
@@ -130,7 +141,7 @@ def test_a_lane_that_goes_on_elsewhere_says_so_behind_what_was_fetched_before() 
     it = backlog()
     it.begin({"t/0": 90}, told=["t/0"])
     it.put(messages(2, 90))
-    it.end("t/0", 7)
+    it.go_on("t/0", 7)
 
     first, second = it.take(AMPLE), it.take(AMPLE)
 
