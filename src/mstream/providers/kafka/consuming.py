@@ -67,7 +67,7 @@ class Consuming:
         self._membership = Membership(
             lanes=lanes,
             resume=resume,
-            places=Places(resume, started(reading, service.config.client_settings)),
+            places=Places(resume, started(reading, service.config.client_settings), topics),
             topic_ids=self.topic_ids,
             backlog=backlog,
             loop=self._bridge,
@@ -80,6 +80,8 @@ class Consuming:
         #: Set when the group has told for the first time what is this member's.
         self.joined = asyncio.Event()
         self._trouble = Trouble()
+        #: Partitions whose place is lost, with that place, until they have begun elsewhere.
+        self._lost: dict[Lane, tuple[TopicPartition, int | None]] = {}
         #: Where the read ends, by lane; None: it does not.
         self._heads: dict[Lane, int] | None = None
         self._has_joined = False
@@ -190,6 +192,7 @@ class Consuming:
                 self._bridge.carry_out(consumer)
                 self._guarded(self._begin, consumer)
                 self._guarded(self._membership.look_around, consumer)
+                self._guarded(self._begin_lost, consumer)
                 # Whatever became of that: who does not poll hears of no change in the group.
                 self._guarded(self._turn, consumer)
         finally:
@@ -249,41 +252,44 @@ class Consuming:
 
     def _sort(self, consumer: Consumer, messages: list[Message]) -> None:
         """Into the backlog, and what are events in their place among them."""
-        if not any(map(Message.error, messages)):
-            self._backlog.put(messages)
-        else:
-            for each in messages:
-                error = each.error()
-                if error is None:
-                    self._backlog.put([each])
-                else:
-                    self._event(consumer, each, error)
+        events = [each for each in messages if each.error()] if any(map(Message.error, messages)) else []
+        if len(events) < len(messages):
+            # First: an event may not be dealt with at once, and these will not come again.
+            self._backlog.put([each for each in messages if not each.error()] if events else messages)
+        for each in events:
+            if (error := each.error()) is not None:
+                self._event(each, error)
         self._bridge.tell(self.came.set)
 
-    def _event(self, consumer: Consumer, message: Message, error: KafkaError) -> None:
+    def _event(self, message: Message, error: KafkaError) -> None:
         partition = TopicPartition(message.topic() or "", message.partition() or 0)
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name has the client's underscore
             self._backlog.end(lane_of(partition), message.offset() or 0)
             return
         match fault_of(error):
             case Fault.OFFSET:
-                self._lost_place(consumer, partition, message.offset())
+                self._lost_place(partition, message.offset())
             case Fault.MISSING:
                 self._missing(partition.topic or ", ".join(self._topics))
             case _:
                 self._went_wrong(error, partition.topic)
 
-    def _lost_place(self, consumer: Consumer, partition: TopicPartition, offset: int | None) -> None:
-        policy = self._reading.on_position_lost
-        if policy is OnPositionLost.FAIL:
+    def _lost_place(self, partition: TopicPartition, offset: int | None) -> None:
+        if self._reading.on_position_lost is OnPositionLost.FAIL:
             self._report(place_lost(self._service, partition.topic, partition.partition, offset), for_good=True)
-            return
-        place = Edge.FIRST if policy is OnPositionLost.EARLIEST else Edge.END
-        begun = self._membership.begin_again(consumer, partition, place)
-        if begun is not None:
-            log.warning(
-                "position_lost", topic=partition.topic, partition=partition.partition, offset=offset, begun=begun
-            )
+        else:
+            self._lost[lane_of(partition)] = (partition, offset)
+
+    def _begin_lost(self, consumer: Consumer) -> None:
+        """Where the policy says. Raises KafkaException, and can be called again then."""
+        place = Edge.FIRST if self._reading.on_position_lost is OnPositionLost.EARLIEST else Edge.END
+        for lane, (partition, offset) in list(self._lost.items()):
+            begun = self._membership.begin_again(consumer, partition, place)
+            del self._lost[lane]
+            if begun is not None:
+                log.warning(
+                    "position_lost", topic=partition.topic, partition=partition.partition, offset=offset, begun=begun
+                )
 
     def _missing(self, topic: str) -> None:
         if self._reading.on_missing_topic is OnMissingTopic.WAIT:

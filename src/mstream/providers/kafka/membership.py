@@ -94,6 +94,8 @@ class Membership:
 
         Raises KafkaException or MstreamError, and can be called again then.
         """
+        if self.joined:
+            self._places.look(consumer)
         if not self._pending:
             return False
         new = dict(self._pending)
@@ -112,7 +114,6 @@ class Membership:
         self._backlog.topic_ids = {**self._backlog.topic_ids, **ids}
         self._assign(consumer, {lane: copy_of(each, begins[lane]) for lane, each in new.items()})
         self._pending.clear()
-        self._places.have_begun()
         # A place that the group has noted already is not given to a sink that commits to it.
         known = [
             lane
@@ -139,7 +140,7 @@ class Membership:
         else:
             consumer.incremental_unassign([copy_of(partition)])
             self._assign(consumer, again)
-        self._backlog.end(lane, offset)
+        self._backlog.go_on(lane, offset)
         return offset
 
     def look_around(self, consumer: Consumer) -> None:
@@ -155,11 +156,11 @@ class Membership:
             for lane, each in self._assigned.items()
             if each.topic in changed
         }
+        # Until all of them have begun, the next look finds the same.
+        offsets = {lane: self.begin_again(consumer, self._assigned[lane], place) for lane, place in places.items()}
         self._backlog.drop(places)
         self._backlog.topic_ids = {**known, **ids}
-        for lane, place in places.items():
-            offset = self.begin_again(consumer, self._assigned[lane], place)
-            self._backlog.begin({lane: offset or 0}, told=())
+        self._backlog.begin({lane: offset or 0 for lane, offset in offsets.items()}, told=())
 
     def heads(self, consumer: Consumer, *, are_told: bool = False) -> dict[Lane, int]:
         """Behind the last message of each lane. Raises KafkaException.

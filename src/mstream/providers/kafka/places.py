@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -32,11 +33,12 @@ Told = Callable[[KafkaError | None], object]
 class Places:
     """What a job's group has noted, and where the job goes on by that."""
 
-    def __init__(self, resume: Resume, options: KafkaSourceOptions) -> None:
+    def __init__(self, resume: Resume, options: KafkaSourceOptions, topics: Sequence[str]) -> None:
         self._resume = resume
         self._options = options
-        #: Partitions that come after the first ones are new, where nobody has noted anything of them.
-        self._is_first = True
+        self._topics = topics
+        #: Partitions that were there when the run joined its group; None: that decides nothing, or is not known yet.
+        self._first: frozenset[Lane] | None = None
         #: A sink commits to the group, in transactions; what is stored is a copy.
         self.are_copies = resume.are_copies
         #: Commits whose answers are to come, each with whom to tell.
@@ -50,7 +52,6 @@ class Places:
         `given`: where some begin whatever is known of them. Raises KafkaException.
         """
         group = _noted(consumer, new)
-        is_new = bool(self._resume.positions) or not self._is_first
         now_ms = int(SystemClock().now().timestamp() * 1000)
         places = {
             lane: beginning(
@@ -58,7 +59,7 @@ class Places:
                 stored=stored.get(lane),
                 group=group.get(lane),
                 resets=self._resume.resets,
-                is_new=is_new,
+                is_new=bool(self._resume.positions) or (self._first is not None and lane not in self._first),
                 options=self._options,
                 now_ms=now_ms,
                 is_copy=self.are_copies,
@@ -74,9 +75,21 @@ class Places:
         self.commit(consumer, new, {lane: at for lane, at in begins.items() if group.get(lane) != wanted[lane]})
         return begins
 
-    def have_begun(self) -> None:
-        """The first partitions are read."""
-        self._is_first = False
+    def look(self, consumer: Consumer) -> None:
+        """See which partitions there are, once: all of one that is added later is read. Raises KafkaException."""
+        if self._first is not None or self._resume.positions or self._options.begins_everywhere_at_the_first:
+            return
+        found: set[Lane] = set()
+        for each in self._topics:
+            told = (
+                consumer.list_topics(timeout=_PATIENCE)
+                if each.startswith("^")
+                else consumer.list_topics(each, _PATIENCE)
+            )
+            for name, topic in told.topics.items():
+                if not each.startswith("^") or re.match(each, name):
+                    found.update(partition_lane(name, number) for number in topic.partitions)
+        self._first = frozenset(found)
 
     def committed(self, consumer: Consumer, partitions: Partitions) -> dict[Lane, int]:
         """What the group keeps of these, once no transaction with them is open any more. Raises KafkaException."""

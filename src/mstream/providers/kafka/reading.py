@@ -58,6 +58,11 @@ class KafkaSourceOptions(RoleOptions):
     #: The group remembers a member that is away for a short time: a restart moves no partitions.
     static_membership: bool = False
 
+    @property
+    def begins_everywhere_at_the_first(self) -> bool:
+        """Whether a partition begins at its first message anyway."""
+        return self.start in {None, Start.EARLIEST} and self.offset_seek_back_seconds is None
+
     @field_validator("start_timestamp", mode="before")
     @classmethod
     def _is_a_time(cls, value: Any) -> Any:
