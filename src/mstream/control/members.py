@@ -189,7 +189,7 @@ class Members:
             self.verdict = self._recovery.after(outcome, seconds=seconds, moved=member.moved)
         go_on = any(each.outcome is None for each in self._members)
         if isinstance(self.verdict, GiveUp):
-            self._fatal = outcome
+            self._fatal = self._fatal or outcome
             if go_on:
                 self.giving_up.set()
         if isinstance(self.verdict, TryAgain) and go_on:

@@ -12,7 +12,7 @@ from mstream.engine.attempts import Retry
 from mstream.engine.control import RunControl
 from mstream.engine.meter import Meter
 from mstream.engine.transforms import Prepared, Refusal
-from mstream.errors import LeaseLost, MstreamError, OutcomeUnknown
+from mstream.errors import Halted, LeaseLost, MstreamError, OutcomeUnknown
 from mstream.foundation.clock import Clock
 from mstream.ports.roles import Failure, Sink
 
@@ -150,6 +150,9 @@ class Deliverer:
         if self._troubled and min(self._troubled) < sequence:
             async with self._changed:
                 await self._changed.wait_for(lambda: not self._troubled or min(self._troubled) >= sequence)
+            if self._halted.is_set():
+                message = "an older delivery has ended the run; nothing that comes behind it is written"
+                raise Halted(message)
 
     async def _oldest(self, sequence: int) -> None:
         async with self._changed:

@@ -92,8 +92,11 @@ class LaneBook:
 
     async def revoked(self, lanes: Collection[Lane], deadline: float) -> Mapping[Lane, Position]:
         """Settles or forgets what is in flight from them, saves, answers what was saved."""
-        await _at_most(deadline * _TO_SETTLE, self._all_settled(lanes))
-        self._forget(lanes)
+        try:
+            await _at_most(deadline * _TO_SETTLE, self._all_settled(lanes))
+        finally:
+            # Also where who asked has given up: they are another's then.
+            self._forget(lanes)
         saved: Mapping[Lane, Position] = {}
         if self.checkpointer is not None:
             if self._transactional is None:

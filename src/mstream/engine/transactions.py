@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from mstream.domain.batch import Batch, concat
+from mstream.engine.attempts import Retry
 from mstream.engine.checkpointing import CheckpointsInSource, TransactionalCheckpoints
 from mstream.engine.delivery import Deliverer
 from mstream.engine.flow import Flight, Flow
@@ -74,7 +75,7 @@ class Transactions:
                 failures = await self._sink.write_with([each.batch for each in parts], pending)
             except MstreamError as error:
                 unsure = unsure or isinstance(error, OutcomeUnknown)
-                if unsure and await self._was_ours(error, pending):
+                if unsure and await self._was_ours(error, pending, retry):
                     break
                 if isinstance(error, StaleCheckpoint) and pending and self._still_ours(flights, pending) is None:
                     continue  # another member has one of the lanes already; the next attempt leaves it out
@@ -100,11 +101,17 @@ class Transactions:
             return pending
         return None
 
-    async def _was_ours(self, error: MstreamError, pending: PendingCheckpoint | None) -> bool:
+    async def _was_ours(self, error: MstreamError, pending: PendingCheckpoint | None, retry: Retry) -> bool:
         """Whether an attempt whose answer was lost has happened; a stale checkpoint may be its doing."""
         if pending is None or not isinstance(error, OutcomeUnknown | StaleCheckpoint):
             return False
-        return await self._checkpoints.has_happened(pending)
+        while True:
+            try:
+                return await self._checkpoints.has_happened(pending)
+            except MstreamError as unanswered:
+                if not unanswered.retryable:
+                    raise
+                await retry.pause(unanswered)
 
     def _until_cut(self, flights: list[Flight]) -> list[Flight]:
         """Nothing after a batch that was cut is committed."""

@@ -146,8 +146,12 @@ class TransactionHandle(Protocol):
     async def handle(self) -> object:
         """What such a transaction needs; asked for anew before each attempt."""
 
-    async def committed(self, lanes: Collection[Lane]) -> Mapping[Lane, Position]:
-        """The places that stand there, once no transaction with one of these lanes is open any more."""
+    async def has_committed(self, positions: Mapping[Lane, Position | None]) -> bool:
+        """Whether these places, none of which stood there before, stand there now.
+
+        Tells once no transaction with one of them is open any more. One tells it, as all of them commit together;
+        another may have moved on.
+        """
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ class Cluster:
     rows: list[bytes | None] = field(default_factory=list)
     generation: int = 0
     fenced: list[tuple[str, int]] = field(default_factory=list)
+    #: Questions that get no answer.
+    silences: int = 0
     #: What has happened, in order.
     deeds: list[str] = field(default_factory=list)
 
@@ -45,8 +47,12 @@ class SourceOf(ScriptedSource):
     async def handle(self) -> object:
         return self._cluster.generation
 
-    async def committed(self, lanes: Collection[str]) -> Mapping[str, Any]:
-        return {each: self._cluster.places[each] for each in lanes if each in self._cluster.places}
+    async def has_committed(self, positions: Mapping[str, Any]) -> bool:
+        if self._cluster.silences:
+            self._cluster.silences -= 1
+            message = "a transaction is open"
+            raise Unreachable(message)
+        return any(self._cluster.places.get(lane) == position for lane, position in positions.items())
 
 
 @dataclass
@@ -113,6 +119,16 @@ def test_every_record_is_there_once_whatever_becomes_of_an_answer(near: Near, fa
     assert numbers(cluster.rows, "a") == list(range(30))
     assert numbers(cluster.rows, "b") == list(range(20))
     assert cluster.places == {"a": 30, "b": 20}
+
+
+@pytest.mark.parametrize("fault", ["lost answer", "lost request"])
+def test_it_is_asked_until_there_is_an_answer(near: Near, fault: str) -> None:
+    cluster = Cluster(silences=2)
+
+    run(near, cluster, [("a", 3)] * 4, "ok", fault, max_in_flight=1)
+
+    assert numbers(cluster.rows) == list(range(12))
+    assert cluster.silences == 0
 
 
 def test_the_owner_has_a_copy_in_the_end(near: Near) -> None:

@@ -179,7 +179,7 @@ class Consuming:
         except MstreamError as error:
             self._report(error, for_good=True)
         except Exception as error:  # noqa: BLE001 - the run must hear of it, whatever it is
-            self._report(MstreamError(f"{self._where()}: unexpected {type(error).__name__}: {error}"), for_good=True)
+            self._report(MstreamError(f"{self._where()}: unexpected {type(error).__name__}"), for_good=True)
         finally:
             self._bridge.tell(self._bridge.ended.set)
             self._bridge.tell(self.came.set)
@@ -216,7 +216,7 @@ class Consuming:
 
     def _begin(self, consumer: Consumer) -> None:
         if self._membership.begin(consumer):
-            self._seeks_heads = self._is_finishing
+            self._seeks_heads = self._seeks_heads or self._is_finishing
         if not self._has_joined and self._membership.has_begun():
             self._has_joined = True
             self._bridge.tell(self.joined.set)
@@ -232,11 +232,7 @@ class Consuming:
             self._hold_on(consumer)
             return
         self._membership.release(consumer)
-        messages = consumer.consume(room, 0)
-        if not messages:
-            messages = consumer.consume(1, _WAIT)
-            if messages and room > 1:
-                messages += consumer.consume(room - 1, 0)
+        messages = consumer.consume(room, 0) or consumer.consume(1, _WAIT)
         if messages:
             self._sort(consumer, messages)
 

@@ -31,6 +31,13 @@ _TO_GIVE_UP: Final = 30.0
 class Loop(Protocol):
     """Asks the run, which lives on the loop, from the consumer's thread."""
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether nobody answers any more."""
+
+    def begin(self, work: Coroutine[Any, Any, Any]) -> object:
+        """Have it done, and go on."""
+
     def ask(self, work: Coroutine[Any, Any, T], seconds: float) -> T | None:
         """What it brings; None: the source is closing, or nothing has come in time. Raises what it raises."""
 
@@ -112,6 +119,8 @@ class Membership:
         stored = {lane: at for lane, at in offsets.items() if at is not None and lane not in given}
         begins = self._places.begins(consumer, new, stored, given)
         self._backlog.topic_ids = {**self._backlog.topic_ids, **ids}
+        # What came together with their leaving may still be there.
+        self._backlog.drop(new)
         self._assign(consumer, {lane: copy_of(each, begins[lane]) for lane, each in new.items()})
         self._pending.clear()
         # A place that the group has noted already is not given to a sink that commits to it.
@@ -241,8 +250,11 @@ class Membership:
         lanes = [lane_of(each) for each in partitions]
         held = [each for each in lanes if each in self._claimed]
         self._backlog.drop(lanes)
-        saved = self._told(self._lanes.revoked(held, self._to_give_up)) if held else None
-        offsets = {lane: at for lane in held if (at := offset_in((saved or {}).get(lane))) is not None}
+        saved = self._told(self._lanes.revoked(held, self._to_give_up)) if held else {}
+        if saved is None and not self._loop.is_closing:
+            # Whenever the run comes round to it: nothing of theirs may be delivered any more.
+            self._loop.begin(self._lanes.lost(held))
+        offsets = {lane: at for lane, each in (saved or {}).items() if (at := offset_in(each)) is not None}
         try:
             if not self._places.are_copies:
                 self._places.commit(consumer, self._assigned, offsets)
@@ -257,7 +269,7 @@ class Membership:
         held = [each for each in lanes if each in self._claimed]
         self._backlog.drop(lanes)
         if held:
-            self._told(self._lanes.lost(held))
+            self._loop.begin(self._lanes.lost(held))
         self._leave(consumer, lanes)
 
     def _told(self, work: Coroutine[Any, Any, T]) -> T | None:

@@ -88,13 +88,13 @@ class KafkaSource:
             return None
         return await self._consuming.handle()
 
-    async def committed(self, lanes: Collection[Lane]) -> Mapping[Lane, Position]:
-        """What the group keeps."""
+    async def has_committed(self, positions: Mapping[Lane, Position | None]) -> bool:
+        """By the offsets that the group keeps."""
         try:
-            found = await self._consuming.call(lambda consumer, member: member.committed(consumer, lanes))
+            found = await self._consuming.call(lambda consumer, member: member.committed(consumer, list(positions)))
         except FAILURES as error:
             raise self._service.error(error, f"topic {self._ref.resource!r}") from None
-        return {lane: self._backlog.position(lane, offset) for lane, offset in found.items()}
+        return any(found.get(lane, -1) == offset_in(position) for lane, position in positions.items())
 
     async def joined(self) -> None:
         """The group has told what is this member's, be it nothing."""

@@ -99,6 +99,9 @@ class Topics:
     async def _limits(self, names: Iterable[str]) -> dict[str, int | None]:
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         found = await self._service.answers(lambda admin: admin.describe_configs(resources))
+        for answer in found.values():
+            if isinstance(answer, BaseException) and (error := self._service.error(answer)).retryable:
+                raise error
         return {each.name: _limit(answer) for each, answer in found.items()}
 
 

@@ -36,6 +36,8 @@ _TO_CLOSE: Final = _PATIENCE
 _TIMEOUT_MS: Final = "10000"
 #: Seconds between two looks whether a message has failed: those behind it are not sent any more.
 _LOOK: Final = 0.2
+#: Bytes of a request, at least.
+_SMALLEST: Final = 1000
 #: What keeps the fates of messages apart; it takes its time.
 _ALONE: Final = {
     "batch.num.messages": "1",
@@ -76,6 +78,8 @@ class Transacting:
         self._identity = ""
         self._producer: Producer | None = None
         self._sizes: tuple[int, int, bool] | None = None
+        #: Into how many a request is cut that would fit by what the topics tell.
+        self._parts = 1
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-transactions")
         #: Of the client's own accord: why nothing will come of it.
         self._hopeless: KafkaError | None = None
@@ -114,7 +118,8 @@ class Transacting:
     # -------------------------------------------------------------------------------------------------- in the thread
     def _ready(self, *, alone: bool = False) -> Producer:
         """A producer that can begin a transaction; `alone`: it sends each message by itself."""
-        sizes = (*fitting(self._topics.limits.values()), alone)
+        message, request = fitting(self._topics.limits.values())
+        sizes = (message, max(_SMALLEST, request // self._parts), alone)
         if self._producer is not None and sizes == self._sizes:
             return self._producer
         self._drop()
@@ -170,6 +175,9 @@ class Transacting:
             self._is_unsent(producer, again, patience=_TO_FENCE)
             for part, alone in zip(parts, again, strict=True):
                 part.failed = list(alone.failed)
+            if not any(part.failed for part in parts):
+                # None is to blame but their number: a topic takes less at once than it tells.
+                self._parts *= 2
         finally:
             self._abort(producer)
             self._drop()
