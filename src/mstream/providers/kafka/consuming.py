@@ -217,6 +217,7 @@ class Consuming:
     def _begin(self, consumer: Consumer) -> None:
         if self._membership.begin(consumer):
             self._seeks_heads = self._seeks_heads or self._is_finishing
+            self._bridge.tell(self.came.set)
         if not self._has_joined and self._membership.has_begun():
             self._has_joined = True
             self._bridge.tell(self.joined.set)
