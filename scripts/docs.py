@@ -109,6 +109,7 @@ def configuration() -> str:
     parts += ["## `[[connectors]]`\n\n", described(connector.ConnectorSpec), table(connector.ConnectorSpec)]
     parts += ["### Of a source, a middleware, a sink\n\n", described(connector.Ref), table(connector.Ref)]
     parts += ["Of a source also:\n\n", table(connector.SourceRef, without=connector.Ref)]
+    parts += ["Of a sink also:\n\n", table(connector.SinkRef, without=connector.Ref)]
     for title, model in CONNECTOR_TABLES.items():
         parts += [f"### `{title}`\n\n", described(model), table(model)]
     parts.append("## `[[services]]`\n\n")

@@ -13,7 +13,7 @@ from typing import Any
 from mstream.config.encodings import Stage, arrival, encoding_findings, stage_of
 from mstream.config.guarantees import delivery_plan, may_have_members
 from mstream.config.problems import Code, Finding, Path, warning
-from mstream.config.refs import RefTable, ref_findings
+from mstream.config.refs import SCHEMA_KEYS, RefTable, ref_findings
 from mstream.config.schemas import schema_findings
 from mstream.config.services import KnownService, known_services, name_findings, service_findings
 from mstream.config.shape import parsed
@@ -107,7 +107,7 @@ class _Connector:
             name = text_at(each, "service_name")
             service = self._known.get(name) if name else None
             registers = bool(service and service.provider and service.provider.schema_name)
-            has_name = registers and len(self._resources_of(alias)) == 1
+            has_name = registers and len(self._uses_of(alias)) == 1
             yield from schema_findings(path, each, registers=registers, has_name=has_name)
             if name and service is None:
                 yield unknown_service((*path, "service_name"), name, self._known)
@@ -115,10 +115,11 @@ class _Connector:
                 message = f"service {name!r} ({service.kind}) keeps no schemas"
                 yield Finding(path=(*path, "service_name"), code=Code.ROLE_UNAVAILABLE, message=message)
 
-    def _resources_of(self, alias: str | None) -> set[str | None]:
-        """What the source and the sinks read and write whose steps name a schema."""
-        parts = [table_at(self._table, "source") or {}, *(each for _, each in entries(self._table, "sinks"))]
-        return {text_at(each, "resource") for each in parts if alias and text_at(each, "schema_id") == alias}
+    def _uses_of(self, alias: str | None) -> set[tuple[str | None, str]]:
+        """What the source and the sinks read and write whose steps name a schema, and under which key."""
+        ends = [table_at(self._table, "source") or {}, *(each for _, each in entries(self._table, "sinks"))]
+        found = [(each, key) for each in ends for key in SCHEMA_KEYS if alias and text_at(each, key) == alias]
+        return {(text_at(each, "resource"), key) for each, key in found}
 
     def _encodings(self) -> Iterator[Finding]:
         """Judged only where every step can be understood."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from mstream.config.problems import Code, Finding, Path, did_you_mean, shown_key
 from mstream.config.services import KnownService
@@ -19,6 +19,9 @@ from mstream.domain.service import RoleOptions
 from mstream.ports.provider import Catalog, SinkRole, SourceRole
 
 R = TypeVar("R", bound=Ref)
+
+#: Keys of a ref that name a schema of the connector.
+SCHEMA_KEYS: Final = ("schema_id", "key_schema_id")
 
 RefModel = type[SourceRef] | type[MiddlewareRef] | type[SinkRef] | type[DeadLettersRef]
 
@@ -38,13 +41,12 @@ def ref_findings(
     ref: RefTable, known: Mapping[str, KnownService], catalog: Catalog, aliases: Collection[str]
 ) -> Iterator[Finding]:
     """What a ref's own model cannot tell."""
-    alias = text_at(ref.table, "schema_id")
-    if alias is not None and alias not in aliases and ref.model is not DeadLettersRef:
-        message = f"there is no schema {alias!r} in this connector"
-        suggestion = did_you_mean(alias, aliases) or "define it under the connector's 'schemas'"
-        yield Finding(
-            path=(*ref.path, "schema_id"), code=Code.UNKNOWN_REFERENCE, message=message, suggestion=suggestion
-        )
+    for key in SCHEMA_KEYS:
+        alias = text_at(ref.table, key) if key in ref.model.model_fields else None
+        if alias is not None and alias not in aliases:
+            message = f"there is no schema {alias!r} in this connector"
+            suggestion = did_you_mean(alias, aliases) or "define it under the connector's 'schemas'"
+            yield Finding(path=(*ref.path, key), code=Code.UNKNOWN_REFERENCE, message=message, suggestion=suggestion)
     name = text_at(ref.table, "service_name")
     service = known.get(name) if name != STATE_SERVICE and name is not None else None
     role = getattr(service.provider, ref.role) if service and service.provider else None
@@ -57,7 +59,17 @@ def ref_findings(
         yield _no_role(ref, name or "", service, catalog)
         yield from _near_misses(ref)
     else:
+        yield from _key_findings(ref, service, role)
         yield from _role_findings(ref, service, role)
+
+
+def _key_findings(ref: RefTable, service: KnownService, role: Any) -> Iterator[Finding]:
+    """A schema of keys where there are none that it could be of."""
+    if "key_schema_id" in ref.table and isinstance(role, SourceRole | SinkRole) and not role.has_keys:
+        does = "bring no keys that a schema could be of" if ref.role == "source" else "are written without such keys"
+        message = f"records of this service ({service.kind}) {does}"
+        path = (*ref.path, "key_schema_id")
+        yield Finding(path=path, code=Code.BAD_VALUE, message=message, suggestion="take it out")
 
 
 def _role_findings(ref: RefTable, service: KnownService, role: Any) -> Iterator[Finding]:

@@ -43,6 +43,7 @@ class StoredChecks:
         """Nothing in it needs a closer look, and all that it names is there and fits: most are like that."""
         if (
             spec.schemas
+            or spec.schema_ids
             or spec.dead_letters
             or spec.on_error is OnError.DEAD_LETTER
             or spec.delivery is not Delivery.AT_LEAST_ONCE
@@ -55,7 +56,7 @@ class StoredChecks:
     def _fits(self, kind: str, ref: Ref) -> bool:
         service = self._known[ref.service_name]
         role = getattr(service.provider, kind, None)
-        if role is None or service.config is None or ref.schema_id is not None:
+        if role is None or service.config is None:
             return False
         try:
             options = role_options(role.options, service.config, ref)

@@ -166,7 +166,7 @@ def _writes_as_v047(settings: Mapping[str, Any]) -> bool:
 
 
 def _is_job_of_v047(document: Document, known: Mapping[str, ServiceConfig]) -> bool:
-    """Unknown fields are nothing to it; unknown providers and encodings are, and JSON that is not flat."""
+    """Unknown fields are nothing to it; unknown providers and encodings are, JSON that is not flat, and Avro keys."""
     pipeline = document["pipeline"]
     parts = [pipeline["source"], *(pipeline.get("middlewares") or ()), *pipeline["sinks"]]
     encodings = {each.get(key) or "json" for each in parts for key in ("input_encoding", "output_encoding")}
@@ -175,7 +175,13 @@ def _is_job_of_v047(document: Document, known: Mapping[str, ServiceConfig]) -> b
         return False  # it has no texts in definitions
     services = [known.get(each["service_name"]) for each in (*parts, *schemas)]
     is_flat = all(each.get("json_mode") in {None, JsonMode.FLAT} and _writes_as_v047(each) for each in parts)
-    return encodings <= _ENCODINGS_OF_V047 and is_flat and all(each is None or _is_of_v047(each) for each in services)
+    has_plain_keys = all(each.get("key_schema_id") is None for each in parts)
+    return (
+        encodings <= _ENCODINGS_OF_V047
+        and is_flat
+        and has_plain_keys
+        and all(each is None or _is_of_v047(each) for each in services)
+    )
 
 
 def _extended(value: Any) -> Any:  # noqa: ANN401 - any value of a document

@@ -30,7 +30,6 @@ class Surroundings:
                 return f"service {name!r} is stored and cannot be used: {self._damaged[name]}"
             return f"there is no service {name!r}, in the file or stored; add it, or change the job"
         aliases = {each.id for each in spec.schemas}
-        for step in spec.steps:
-            if step.schema_id is not None and step.schema_id not in aliases:
-                return f"there is no schema {step.schema_id!r} in its definition; add it, or change the job"
+        for each in sorted(spec.schema_ids - aliases):
+            return f"there is no schema {each!r} in its definition; add it, or change the job"
         return None

@@ -53,6 +53,8 @@ class SourceRef(Ref):
 
     #: The encoding in which records arrive; by default that of the provider.
     input_encoding: Encoding | None = None
+    #: The alias of the schema that keys come in, in Avro; steps and sinks are given them as JSON.
+    key_schema_id: str | None = None
 
 
 class MiddlewareRef(Ref):
@@ -62,6 +64,9 @@ class MiddlewareRef(Ref):
 class SinkRef(Ref):
     """Where records go."""
 
+    #: The alias of the schema that keys are written by, in Avro; without it they are written as they are.
+    key_schema_id: str | None = None
+
 
 class SchemaRef(Model):
     """A schema that steps of this connector name by `id`: a text, or what a service keeps."""
@@ -70,7 +75,7 @@ class SchemaRef(Model):
     #: The service that keeps it.
     service_name: Name | None = None
     #: What it is called there: an id or a name, of a schema registry `SUBJECT`, the newest, or `SUBJECT:VERSION`;
-    #: without it the subject of the values of the topic whose step names it.
+    #: without it the subject of the values, or of the keys, of the topic whose step names it.
     resource: Name | None = None
     #: What it is a schema of.
     encoding: Encoding = Encoding.AVRO
@@ -178,9 +183,21 @@ class ConnectorSpec(Model):
         """Source, middlewares and sinks, in order."""
         return (self.source, *self.middlewares, *self.sinks)
 
-    def resources_of(self, schema: str) -> tuple[str, ...]:
-        """The resources of the source and the sinks that name a schema, sorted, once each."""
-        return tuple(sorted({each.resource for each in (self.source, *self.sinks) if each.schema_id == schema}))
+    @property
+    def ends(self) -> tuple[SourceRef | SinkRef, ...]:
+        """Source and sinks, in order."""
+        return (self.source, *self.sinks)
+
+    @property
+    def schema_ids(self) -> frozenset[str]:
+        """The aliases of all schemas that steps name, for records and for keys."""
+        named = {each.schema_id for each in self.steps} | {each.key_schema_id for each in self.ends}
+        return frozenset(each for each in named if each is not None)
+
+    def uses_of(self, schema: str) -> tuple[tuple[str, bool], ...]:
+        """The resources of the source and the sinks that name a schema, and whether for keys; sorted, once each."""
+        values = {(each.resource, False) for each in self.ends if each.schema_id == schema}
+        return tuple(sorted(values | {(each.resource, True) for each in self.ends if each.key_schema_id == schema}))
 
     @property
     def service_names(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from mstream.domain.batch import Encoding, JsonMode
@@ -9,6 +10,7 @@ from mstream.encodings.json import JsonCodec
 from mstream.encodings.text import TextCodec
 from mstream.errors import ProviderUnavailable, SchemaInvalid
 from mstream.ports.encoding import Codec, Conversion
+from mstream.ports.roles import Failure
 from mstream.ports.schemas import SchemaText
 
 
@@ -106,6 +108,25 @@ def conversion_by(codec: Codec, source: Encoding, target: Encoding, mode: JsonMo
     if target is Encoding.AVRO:
         return ToAvro(codec, source, mode)
     return FromAvro(codec, target, mode) if source is Encoding.AVRO else ThroughAvro(codec, source, target, mode)
+
+
+def read_keys(codec: Codec, keys: Sequence[bytes | None]) -> tuple[Sequence[bytes | None], Sequence[Failure]]:
+    """Keys in Avro as JSON, by the schema of an Avro codec; each remembers the datum that it was."""
+    from mstream.encodings import avro, avro_keys  # noqa: PLC0415 - only who uses it needs its package
+
+    assert isinstance(codec, avro.AvroCodec)  # noqa: S101 - as `avro_codec` gave it
+    return avro_keys.read_keys(codec, keys)
+
+
+def keys_by(codec: Codec, encoding: Encoding, mode: JsonMode) -> Conversion:
+    """How keys become Avro by the schema of an Avro codec, as `encodings.avro_keys.KeysToAvro` has it.
+
+    Raises SchemaInvalid.
+    """
+    from mstream.encodings import avro, avro_keys  # noqa: PLC0415 - as above
+
+    assert isinstance(codec, avro.AvroCodec)  # noqa: S101 - as `avro_codec` gave it
+    return avro_keys.KeysToAvro(codec, encoding, mode)
 
 
 def fault_of_schema(text: str) -> str | None:

@@ -61,6 +61,11 @@ class AvroCodec:
         self._gets: dict[int, dict[bytes, Get]] = {}
         self._puts: dict[bool, Put] = {}
 
+    @property
+    def name(self) -> str:
+        """What the schema is called."""
+        return self._name
+
     # --------------------------------------------------------------------------------------------------- numbers
     def unknown(self, payloads: Sequence[bytes | None]) -> Sequence[int]:
         """As `ports.encoding.NumberedCodec`."""

@@ -10,12 +10,13 @@ from itertools import product
 from mstream.domain.batch import Encoding
 from mstream.domain.connector import ConnectorSpec, DeadLettersRef, MiddlewareRef, SinkRef
 from mstream.domain.run import CheckpointMode, RunSpec
-from mstream.encodings import codec_for, conversion_between
+from mstream.encodings import codec_for, conversion_between, keys_by
 from mstream.engine.schemas import Schemas, schemas_of
 from mstream.engine.services import Services
 from mstream.engine.stages import Encodings, Stage, Way, way_of
 from mstream.engine.transforms import Step, Want
 from mstream.errors import ProviderUnavailable
+from mstream.ports.encoding import KeyedSink
 from mstream.ports.provider import role_options
 from mstream.ports.roles import Fenced, Lanes, Middleware, Resume, Sink, Source
 
@@ -43,6 +44,8 @@ async def opened(spec: RunSpec, services: Services, lanes: Lanes) -> AsyncIterat
     async with AsyncExitStack() as stack:
         opening = _Opening(services, stack)
         sinks = [await opening.sink(each) for each in connector.sinks]
+        for ref, sink in zip(connector.sinks, sinks, strict=True):
+            _give_key_schema(ref, sink, schemas)
         dead_letters = await opening.dead_letters(connector.dead_letters) if connector.dead_letters else None
         steps = [await opening.step(*each) for each in zip(connector.middlewares, way.steps, strict=True)]
         await _fence(spec, sinks)
@@ -58,6 +61,16 @@ async def opened(spec: RunSpec, services: Services, lanes: Lanes) -> AsyncIterat
             schemas=schemas,
             dead_letters=dead_letters,
         )
+
+
+def _give_key_schema(ref: SinkRef, sink: Sink, schemas: Schemas) -> None:
+    """Where its keys are written by one."""
+    if ref.key_schema_id is None:
+        return
+    if not isinstance(sink, KeyedSink):
+        message = f"service {ref.service_name!r} writes no keys by a schema; take 'key_schema_id' out of the sink"
+        raise ProviderUnavailable(message)
+    sink.write_keys_by(keys_by(schemas.codecs[ref.key_schema_id], ref.output_encoding, ref.mode))
 
 
 async def _fence(spec: RunSpec, sinks: Sequence[Sink]) -> None:

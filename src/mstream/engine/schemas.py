@@ -63,13 +63,13 @@ async def schemas_of(connector: ConnectorSpec, way: Way, services: Services, sto
 
     Raises SchemaInvalid, ResourceMissing, ProviderUnavailable, or what the service raises.
     """
-    named = {each.schema_id for each in connector.steps}
+    named, only_read = connector.schema_ids, {way.arrival.schema, way.keys}
     found = Schemas()
     for ref in connector.schemas:
         if ref.id in named and ref.id not in found.codecs:
             ref = _named(ref, connector, services)  # noqa: PLW2901 - whole from here on
-            await _add(ref, services, found, stored_in=stored_in, only_reads=ref.id == way.arrival.schema)
-    for alias in sorted(filter(None, named - found.codecs.keys())):
+            await _add(ref, services, found, stored_in=stored_in, only_reads=ref.id in only_read)
+    for alias in sorted(named - found.codecs.keys()):
         message = f"there is no schema {alias!r} in the connector; define it under 'schemas'"
         raise SchemaInvalid(message)
     return found
@@ -79,11 +79,12 @@ def _named(ref: SchemaRef, connector: ConnectorSpec, services: Services) -> Sche
     """With what it is called in its service, also where that is told by a topic."""
     if ref.service_name is None or ref.resource is not None:
         return ref
-    name, resources = services.provider(ref.service_name).schema_name, connector.resources_of(ref.id)
-    if name is None or len(resources) != 1:
+    name, uses = services.provider(ref.service_name).schema_name, connector.uses_of(ref.id)
+    if name is None or len(uses) != 1:
         message = f"schema {ref.id!r} needs a 'resource': nothing else tells what service {ref.service_name!r} calls it"
         raise SchemaInvalid(message)
-    return ref.model_copy(update={"resource": name(resources[0])})
+    resource, is_key = uses[0]
+    return ref.model_copy(update={"resource": name(resource, is_key=is_key)})
 
 
 async def _add(ref: SchemaRef, services: Services, found: Schemas, *, stored_in: str, only_reads: bool) -> None:

@@ -39,6 +39,8 @@ class Way:
     source: Stage
     steps: Sequence[Stage]
     sinks: Sequence[Stage]
+    #: The alias of the schema that keys come in; None: they are what they are.
+    keys: str | None = None
 
 
 def way_of(connector: ConnectorSpec, arriving: Encoding) -> Way:
@@ -50,7 +52,8 @@ def way_of(connector: ConnectorSpec, arriving: Encoding) -> Way:
     for each in connector.middlewares:
         named = each.schema_id or named
         steps.append(_stage(each, named))
-    return Way(arrival=arrival, source=source, steps=steps, sinks=[_stage(each, named) for each in connector.sinks])
+    sinks = [_stage(each, named) for each in connector.sinks]
+    return Way(arrival=arrival, source=source, steps=steps, sinks=sinks, keys=connector.source.key_schema_id)
 
 
 def _stage(ref: Ref, named: str | None) -> Stage:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from mstream.domain.batch import Batch, Encoding, Form, concat
+from mstream.encodings import read_keys
 from mstream.engine.attempts import Retry, persistently
 from mstream.engine.meter import StagePage
 from mstream.engine.schemas import Schemas
@@ -92,6 +93,7 @@ class Transforms:
     ) -> None:
         """`schemas`: what knows those that payloads name."""
         self._arrival = way.arrival
+        self._keys = way.keys
         self._source = way.source
         self._steps = steps
         self._wants = wants
@@ -106,6 +108,7 @@ class Transforms:
         if self._untouched(batch):
             return [Prepared(batch=batch, origins=None) for _ in self._wants], []
         await self._schemas.learn(self._arrival.schema, batch.payloads or (), self._retry, self._clock)
+        await self._schemas.learn(self._keys, batch.keys or (), self._retry, self._clock)
         batch = replace(batch, marks=None)  # the source answers from the batch as it was read
         spent = dict.fromkeys(range(len(self._steps)), 0.0)
         parts: list[list[Prepared]] = []
@@ -126,6 +129,7 @@ class Transforms:
             return True
         return (
             not self._steps
+            and (self._keys is None or batch.keys is None)
             and batch.payloads is not None
             and batch.encoding is self._arrival.encoding
             and self._arrival.holds(self._source)
@@ -138,6 +142,9 @@ class Transforms:
         refusals: list[Refusal] = []
         origins: Origins = range(start, start + len(piece))
         here = self._arrival if piece.encoding is self._arrival.encoding else Stage(encoding=piece.encoding)
+        if self._keys is not None and piece.keys is not None:
+            keys, failures = read_keys(self._encodings.schemas[self._keys], piece.keys)
+            piece, origins = _kept(replace(piece, keys=keys), origins, failures, refusals)
         piece, origins, here = self._converted(piece, origins, here, self._source, refusals)
         for number, step in enumerate(self._steps):
             piece, origins = self._in_form(piece, origins, here, step.middleware.accepts, refusals)

@@ -1,4 +1,4 @@
-"""Codec protocol: payloads to documents and back; Conversion protocol: from one encoding into another."""
+"""Codec protocol: payloads to documents and back; Conversion protocol: from one encoding into another; keys."""
 
 from __future__ import annotations
 
@@ -45,3 +45,11 @@ class Conversion(Protocol):
 
     def of_documents(self, documents: Sequence[Document]) -> tuple[Sequence[bytes | None], Sequence[Failure]]:
         """Payloads of the other encoding, out of documents, which are only read."""
+
+
+@runtime_checkable
+class KeyedSink(Protocol):
+    """A sink whose keys can be written by a schema."""
+
+    def write_keys_by(self, conversion: Conversion) -> None:
+        """From now on; payloads are keys as records have them, documents what it takes as keys out of records."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from mstream.domain.batch import Encoding
 from mstream.domain.checkpoint import Begin, Lane
@@ -24,6 +24,13 @@ L = TypeVar("L")
 
 T = TypeVar("T")
 Opened = AbstractAsyncContextManager[T]
+
+
+class SchemaName(Protocol):
+    """What a schema is called by its service."""
+
+    def __call__(self, resource: str, /, *, is_key: bool = False) -> str:
+        """That of the records of a resource, or of their keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +60,8 @@ class SourceRole(Generic[C, L]):
     input_encoding: Encoding = Encoding.JSON
     #: The encodings in which payloads can come.
     encodings: frozenset[Encoding] = frozenset(Encoding)
+    #: Its records can have keys that somebody has written by a schema.
+    has_keys: bool = False
     #: The ref must say how payloads come, as in files of v0.47.
     needs_input_encoding: bool = False
     #: Problems that a single field cannot tell, or that only this provider knows: a text for each, by key of the ref.
@@ -69,6 +78,8 @@ class SinkRole(Generic[C, L]):
     idempotent: Callable[[SinkRef, Any], bool] = lambda ref, options: False
     #: The encoding that it makes of whatever it is given; None: records stay as they come.
     keeps: Encoding | None = None
+    #: Its keys can be written by a schema (`ports.encoding.KeyedSink`).
+    has_keys: bool = False
     #: It has `write_with`.
     transactional: bool = False
     #: As a source's.
@@ -96,8 +107,8 @@ class Provider(Generic[C, L]):
     middleware: MiddlewareRole[C, L] | None = None
     documents: Callable[[L], DocumentStore] | None = None
     schemas: Callable[[L], SchemaCatalog] | None = None
-    #: What the schema of a resource's records is called there; None: it must be said.
-    schema_name: Callable[[str], str] | None = None
+    #: What the schema of a resource's records, or of their keys, is called there; None: it must be said.
+    schema_name: SchemaName | None = None
     #: Whether a sink here can commit together with a checkpoint that stands in that service.
     transactional_with: Callable[[C, ServiceConfig], bool] | None = None
     #: Whether a sink here can commit, together with its records, the places that a source in that service keeps.

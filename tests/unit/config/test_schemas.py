@@ -132,6 +132,51 @@ def test_a_registry_calls_the_schema_of_one_topic_by_that(
     assert found(tmp_path, text) == problems
 
 
+BY_KEY = ", key_schema_id = 'order'"
+OF_REGISTRY = "{ id = 'order', service_name = 'registry' }"
+NO_KEYS = [("sinks[0].key_schema_id", "bad_value")]
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        (connector(INLINE, TO_AVRO + BY_KEY, BY_KEY), []),
+        (connector(INLINE, TO_AVRO, BY_KEY + ', key_field = "id"'), []),
+        (connector("", TO_AVRO + BY_KEY), [("source.key_schema_id", "unknown_reference")]),
+        (connector(INLINE, TO_AVRO, ", key_schema_id = 'ordr'"), [("sinks[0].key_schema_id", "unknown_reference")]),
+        (connector(INLINE, TO_AVRO, BY_KEY, to="home"), NO_KEYS),
+        (connector(INLINE, TO_AVRO, BY_KEY + ', key = "none"'), NO_KEYS),
+        (connector(INLINE, TO_AVRO, BY_KEY + ', key = "none", key_field = "id"'), []),
+        (
+            connector(INLINE, BY_KEY).replace(
+                'service_name = "bus", resource = "in"', 'service_name = "files", resource = "in.jsonl"'
+            ),
+            [("source.key_schema_id", "bad_value")],
+        ),
+        (connector(INLINE, TO_AVRO, step=BY_KEY), [("middlewares[0].key_schema_id", "unknown_key")]),
+        (
+            connector(f"{{ id = 'order', text = '{ORDER}', encoding = 'json' }}", TO_AVRO + BY_KEY),
+            [("schemas[0].encoding", "bad_value")],
+        ),
+        # What a registry calls it is told by one topic, for its records or for its keys.
+        (connector(OF_REGISTRY, TO_AVRO, BY_KEY), []),
+        (connector(OF_REGISTRY, TO_AVRO + BY_KEY, BY_KEY), [("schemas[0].resource", "missing_key")]),
+        (connector(OF_REGISTRY, TO_AVRO, AVRO + BY_ORDER + BY_KEY), [("schemas[0].resource", "missing_key")]),
+    ],
+)
+def test_keys_have_a_schema_where_there_are_keys(tmp_path: Path, text: str, problems: list[tuple[str, str]]) -> None:
+    assert found(tmp_path, text) == problems
+
+
+def test_what_is_wrong_with_a_schema_of_keys_comes_with_advice(tmp_path: Path) -> None:
+    result = loaded(tmp_path, connector(INLINE, TO_AVRO + ", key_schema_id = 'ordr'", BY_KEY, to="home"))
+
+    assert [(each.message, each.suggestion) for each in result.problems if each.severity == "error"] == [
+        ("there is no schema 'ordr' in this connector", "did you mean 'order'?"),
+        ("records of this service (mongodb) are written without such keys", "take it out"),
+    ]
+
+
 def test_the_text_of_a_file_is_taken_in_with_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "schemas").mkdir()
     (tmp_path / "schemas/order.avsc").write_text(ORDER)

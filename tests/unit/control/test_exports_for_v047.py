@@ -15,6 +15,8 @@ from mstream.providers.mongodb.config import MongodbConfig
         ({"json_mode": "flat"}, True),
         ({"json_mode": "canonical"}, False),
         ({"output_encoding": "text"}, False),
+        ({"key_schema_id": None}, True),
+        ({"key_schema_id": "order"}, False),
         ({"write_mode": "replace"}, True),
         ({"write_mode": "merge"}, False),
     ],

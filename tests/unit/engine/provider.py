@@ -36,8 +36,12 @@ def provider_on(
         sink=SinkRole(open=lambda live, ref, options: _opened(live)),
         middleware=MiddlewareRole(open=lambda live, ref, options: _opened(live)),
         schemas=SCHEMAS,
-        schema_name=lambda resource: f"{resource}-value",
+        schema_name=_schema_name,
     )
+
+
+def _schema_name(resource: str, /, *, is_key: bool = False) -> str:
+    return f"{resource}-{'key' if is_key else 'value'}"
 
 
 class OpenServices:

@@ -12,6 +12,7 @@ import orjson
 from mstream.domain.batch import Batch, Document, Encoding, Headers, Operation
 from mstream.encodings import codec_for
 from mstream.errors import MstreamError, RecordRefused
+from mstream.ports.encoding import Conversion
 
 from .templates import Misfit, TopicTemplate, template_of, value_at
 from .writing import KafkaSinkOptions, KeyFrom, OnDelete, Timestamp
@@ -67,6 +68,12 @@ class MessageMaker:
         self._options = options
         self._what = what
         self._header = header_maker(options)
+        #: What makes keys by a schema; None: they are written as they are.
+        self._by_schema: Conversion | None = None
+
+    def write_keys_by(self, conversion: Conversion) -> None:
+        """As `ports.encoding.KeyedSink`."""
+        self._by_schema = conversion
 
     @property
     def template(self) -> TopicTemplate:
@@ -114,8 +121,11 @@ class MessageMaker:
     ) -> Sequence[bytes | None] | None:
         path = self._options.key_field
         if path is None or documents is None:
-            return batch.keys if self._options.key is KeyFrom.SOURCE else None
-        keys: list[bytes | None] = [None] * len(batch)
+            given = batch.keys if self._options.key is KeyFrom.SOURCE else None
+            return given if given is None or self._by_schema is None else self._written(given, {}, refused)
+        make: Callable[[Any, str], Any] = key_of if self._by_schema is None else _datum_of
+        keys: list[Any] = [None] * len(batch)
+        own: set[int] = set()
         sources = batch.keys if batch.keys is not None else repeat(None)
         for index, (document, source) in enumerate(zip(documents, sources, strict=False)):
             if index in refused:
@@ -123,12 +133,32 @@ class MessageMaker:
             described = _described(document, source)
             if described is None:
                 keys[index] = source
+                own.add(index)
                 continue
             try:
-                keys[index] = key_of(value_at(described, path), path)
+                keys[index] = make(value_at(described, path), path)
             except Misfit as misfit:
                 refused[index] = RecordRefused(f"{self._what}: {misfit}; it is the message's key")
-        return keys
+        if self._by_schema is None:
+            return keys
+        values = {index: each for index, each in enumerate(keys) if index not in own}
+        return self._written([each if index in own else None for index, each in enumerate(keys)], values, refused)
+
+    def _written(
+        self, keys: Sequence[bytes | None], values: Mapping[int, Any], refused: Refused
+    ) -> Sequence[bytes | None]:
+        """By the schema: keys as records have them, and values of fields, by index."""
+        assert self._by_schema is not None  # noqa: S101 - nobody asks for it else
+        given, failures = self._by_schema.of_payloads(keys)
+        made, more = self._by_schema.of_documents(list(values.values()))
+        places = list(values)
+        faults = {each.index: each.error for each in failures} | {places[each.index]: each.error for each in more}
+        for index, error in faults.items():
+            refused.setdefault(index, RecordRefused(f"{self._what}: its key: {error}"))
+        written = list(given)
+        for index, each in zip(places, made, strict=True):
+            written[index] = each
+        return written
 
     def _topics(self, batch: Batch, documents: Sequence[Document] | None, refused: Refused) -> Sequence[str] | str:
         template = self._template
@@ -212,6 +242,14 @@ def key_of(value: Any, path: str) -> bytes:
         message = f"its field {path!r} cannot be written as JSON"
         raise Misfit(message) from None
     return orjson.loads(made).encode() if made.startswith(b'"') else made
+
+
+def _datum_of(value: Any, path: str) -> Any:
+    """A value as what a schema is to write as the key. Raises Misfit for null."""
+    if value is None:
+        message = f"its field {path!r} is null"
+        raise Misfit(message)
+    return value
 
 
 def _described(document: Document, key: bytes | None) -> Document:

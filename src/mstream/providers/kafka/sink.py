@@ -12,6 +12,7 @@ from mstream.domain.connector import SinkRef
 from mstream.errors import GuaranteeUnavailable, MstreamError, RecordRefused, Unreachable
 from mstream.foundation.concurrency import background, shielded
 from mstream.ports.checkpoints import PendingCheckpoint
+from mstream.ports.encoding import Conversion
 from mstream.ports.roles import Failure
 
 from .handles import GroupHandle
@@ -56,6 +57,10 @@ class KafkaSink:
         if not (lot.failed or lot.refused or lot.unsent or lot.messages.refused):
             return ()
         return self._failures(batch, lot, taken_back)
+
+    def write_keys_by(self, conversion: Conversion) -> None:
+        """As `ports.encoding.KeyedSink`."""
+        self._maker.write_keys_by(conversion)
 
     async def fence(self, job: str, member: int) -> None:
         """Nobody else commits for this member from now on; what a member before it has left open is given up."""

@@ -105,6 +105,10 @@ def check_sink(ref: SinkRef, options: KafkaSinkOptions) -> Sequence[tuple[str, s
     problem = problem_of(ref.resource)
     if problem is not None:
         return [("resource", problem)]
+    if ref.key_schema_id is not None and options.key is KeyFrom.NONE and options.key_field is None:
+        return [
+            ("key_schema_id", "with key = 'none' there are no keys that a schema could be of; leave one of both out")
+        ]
     if ref.output_encoding in {Encoding.JSON, Encoding.BSON}:
         return []
     message = f"fields can be looked for in JSON and BSON, not in {ref.output_encoding.value!r}"

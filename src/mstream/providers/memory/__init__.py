@@ -76,6 +76,7 @@ def provider_on(hub: MemoryHub | None = None) -> Provider[MemoryConfig, MemorySe
             options=MemorySourceOptions,
             begins={Begin.BEGINNING: {"start": "beginning"}, Begin.NOW: {"start": "end"}},
             finite=True,
+            has_keys=True,
             members=_is_member,
         ),
         sink=SinkRole(open=_sink, options=MemorySinkOptions, transactional=True),

@@ -64,6 +64,6 @@ def subject_and_version(name: str) -> tuple[str, str | None]:
     return name, None
 
 
-def subject_of(topic: str, *, is_key: bool = False) -> str:
+def subject_of(topic: str, /, *, is_key: bool = False) -> str:
     """Under which the schema of a topic's values, or of its keys, is kept by those who say nothing else."""
     return f"{topic}-{'key' if is_key else 'value'}"
