@@ -68,7 +68,7 @@ class KafkaSourceHarness:
     def fail_next_read(self) -> None:
         assert self._source is not None
         trouble = Unreachable("service 'bus': the test has cut it off")
-        self._source._consuming._report(trouble, for_good=False)  # noqa: SLF001 - as the client's own report does
+        self._source._consuming._report(trouble, for_good=False)
 
     def acked(self) -> Sequence[Mapping[Lane, Position | None]] | None:
         return None

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -107,12 +105,13 @@ def test_effectively_once_brings_each_message_once(tmp_path: Path, feed: Feed, k
     for _ in range(3):
         with Program(tmp_path, "run") as program:
             before = feed.look()
-            feed.more(4000)
+            feed.more(20_000)
             until(lambda before=before: feed.look() > before, "something arrives")
-            time.sleep(dice.uniform(0, 0.5))
+            time.sleep(dice.uniform(0, 0.2))
             program.send(signal.SIGKILL)
             program.ended()
     with Program(tmp_path, "run") as program:
+        program.ready().close()
         until(feed.is_there, "everything has arrived")
         program.send(signal.SIGTERM)
         assert program.ended()[0] == 0

@@ -17,6 +17,7 @@ from tests.servers.kafka import KafkaServer, KafkaTopics
 
 pytestmark = pytest.mark.timeout(180)
 
+
 @pytest.fixture
 def feed(kafka_topics: KafkaTopics) -> Iterator[Feed]:
     found = Feed(kafka_topics)

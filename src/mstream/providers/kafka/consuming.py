@@ -41,6 +41,8 @@ _TO_HOLD: Final = 1.0
 _AFTER_ERROR: Final = 0.5
 #: Seconds for commits that are on their way when the source closes.
 _TO_COMMIT: Final = 3.0
+#: Seconds that a topic has to appear in.
+_TO_APPEAR: Final = 2.0
 #: Seconds for leaving the group.
 _TO_CLOSE: Final = 15.0
 
@@ -80,6 +82,8 @@ class Consuming:
         #: Set when the group has told for the first time what is this member's.
         self.joined = asyncio.Event()
         self._trouble = Trouble()
+        #: Topics that were not there, and when they are looked for again.
+        self._missed: dict[str, float] = {}
         #: Partitions whose place is lost, with that place, until they have begun elsewhere.
         self._lost: dict[Lane, tuple[TopicPartition, int | None]] = {}
         #: Where the read ends, by lane; None: it does not.
@@ -193,6 +197,7 @@ class Consuming:
                 self._guarded(self._begin, consumer)
                 self._guarded(self._membership.look_around, consumer)
                 self._guarded(self._begin_lost, consumer)
+                self._guarded(self._look_for_missed, consumer)
                 # Whatever became of that: who does not poll hears of no change in the group.
                 self._guarded(self._turn, consumer)
         finally:
@@ -234,8 +239,15 @@ class Consuming:
             return
         self._membership.release(consumer)
         messages = consumer.consume(room, 0) or consumer.consume(1, _WAIT)
-        if messages:
-            self._sort(consumer, messages)
+        if not messages:
+            return
+        try:
+            self._sort(messages)
+            if len(messages) == 1 < room:
+                # What came with it; kept it is already, as this may fail.
+                self._sort(consumer.consume(room - 1, 0))
+        finally:
+            self._bridge.tell(self.came.set)
 
     def _hold_on(self, consumer: Consumer) -> None:
         """Nobody reads: wait a moment, and from then on keep the place in the group without messages."""
@@ -245,9 +257,10 @@ class Consuming:
         self._membership.hold(consumer)
         message = consumer.poll(_WAIT)
         if message is not None:
-            self._sort(consumer, [message])
+            self._sort([message])
+            self._bridge.tell(self.came.set)
 
-    def _sort(self, consumer: Consumer, messages: list[Message]) -> None:
+    def _sort(self, messages: list[Message]) -> None:
         """Into the backlog, and what are events in their place among them."""
         events = [each for each in messages if each.error()] if any(map(Message.error, messages)) else []
         if len(events) < len(messages):
@@ -256,7 +269,6 @@ class Consuming:
         for each in events:
             if (error := each.error()) is not None:
                 self._event(each, error)
-        self._bridge.tell(self.came.set)
 
     def _event(self, message: Message, error: KafkaError) -> None:
         partition = TopicPartition(message.topic() or "", message.partition() or 0)
@@ -292,7 +304,15 @@ class Consuming:
         if self._reading.on_missing_topic is OnMissingTopic.WAIT:
             log.warning("topic_missing", service=self._service.config.name, topic=topic)
         else:
-            self._report(no_such_topic(self._service, topic), for_good=True)
+            self._missed[topic] = monotonic() + _TO_APPEAR
+
+    def _look_for_missed(self, consumer: Consumer) -> None:
+        """A topic that was just made is not known to every broker at once. Raises KafkaException."""
+        for topic in [each for each, until in self._missed.items() if monotonic() >= until]:
+            told = consumer.list_topics(topic, _TO_APPEAR).topics.get(topic)
+            del self._missed[topic]
+            if told is None or told.error is not None:
+                self._report(no_such_topic(self._service, topic), for_good=True)
 
     def _heard(self, error: KafkaError) -> None:
         """What the client reports beside its messages; while it says that no broker answers, nothing can come."""
