@@ -39,6 +39,8 @@ def options_of(service: KafkaService, heard: Listener, resume: Resume, reading: 
     given = service.options(Client.CONSUMER, heard)
     if given.get("group.protocol", "classic") == "classic":
         ours[_STRATEGY] = _COOPERATIVE
+        # So long the partitions of one that was killed rest; the client's own is 45 seconds.
+        ours["session.timeout.ms"] = "10000"
     if reading.static_membership:
         ours[_INSTANCE] = member
     if _INSTANCE in given and resume.member:
