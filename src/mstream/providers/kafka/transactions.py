@@ -80,7 +80,9 @@ class Transacting:
         self._sizes: tuple[int, int, bool] | None = None
         #: Into how many a request is cut that would fit by what the topics tell.
         self._parts = 1
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-transactions")
+        self._thread = _thread()
+        #: How many threads there have been: one that comes back late must not commit.
+        self._lives = 0
         #: Of the client's own accord: why nothing will come of it.
         self._hopeless: KafkaError | None = None
 
@@ -89,10 +91,10 @@ class Transacting:
         self._identity = identity
         try:
             async with asyncio.timeout(_TO_FENCE):
-                await self._in_thread(self._ready)
+                life = self._lives
+                await self._in_thread(lambda: self._ready(life))
         except TimeoutError:
-            message = f"{self._service.named(self._what)}: no answer within {_TO_FENCE:g} seconds to who may commit"
-            raise Unreachable(message) from None
+            raise Unreachable(self._given_to_another_thread("who may commit")) from None
 
     async def commit(self, parts: Sequence[Part], offsets: list[TopicPartition], group: Any) -> bool:
         """Whether all of it is committed, with the offsets in that group.
@@ -101,7 +103,12 @@ class Transacting:
         OutcomeUnknown when that is not known.
         """
         await self._topics.know({name for each in parts for name in each.messages.names()})
-        return await self._in_thread(lambda: self._commit(parts, offsets, group))
+        life = self._lives
+        try:
+            async with asyncio.timeout(_TO_FENCE):
+                return await self._in_thread(lambda: self._commit(life, parts, offsets, group))
+        except TimeoutError:
+            raise OutcomeUnknown(self._given_to_another_thread("a transaction")) from None
 
     async def close(self) -> None:
         """Leaves nothing open; a step that does not end is not waited for: who comes next ends what it has begun."""
@@ -112,12 +119,21 @@ class Transacting:
             log.warning("producer_not_closed", service=self._service.config.name, seconds=_TO_CLOSE)
         self._thread.shutdown(wait=False)
 
+    def _given_to_another_thread(self, what: str) -> str:
+        """A call of the client may never return; what it has left open is ended by the next producer."""
+        self._thread.shutdown(wait=False)
+        self._thread = _thread()
+        self._producer = None
+        self._lives += 1
+        return f"{self._service.named(self._what)}: no answer within {_TO_FENCE:g} seconds to {what}"
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     # -------------------------------------------------------------------------------------------------- in the thread
-    def _ready(self, *, alone: bool = False) -> Producer:
+    def _ready(self, life: int, *, alone: bool = False) -> Producer:
         """A producer that can begin a transaction; `alone`: it sends each message by itself."""
+        self._check(life)
         message, request = fitting(self._topics.limits.values())
         sizes = (message, max(_SMALLEST, request // self._parts), alone)
         if self._producer is not None and sizes == self._sizes:
@@ -135,11 +151,17 @@ class Transacting:
         except KafkaException as error:
             self._purge(producer)
             raise self._error(error) from None
+        self._check(life)
         self._producer, self._sizes = producer, sizes
         return producer
 
-    def _commit(self, parts: Sequence[Part], offsets: list[TopicPartition], group: Any) -> bool:
-        producer = self._ready()
+    def _check(self, life: int) -> None:
+        """Raises Unreachable in a thread that has come back late: another one is at work."""
+        if life != self._lives:
+            raise Unreachable(self._service.named(self._what))
+
+    def _commit(self, life: int, parts: Sequence[Part], offsets: list[TopicPartition], group: Any) -> bool:
+        producer = self._ready(life)
         committing = False
         try:
             with unwrapped():
@@ -152,22 +174,23 @@ class Transacting:
                     self._abort(producer)
                     for part, failed in zip(parts, found, strict=True):
                         part.failed = failed
-                    self._find_out(parts)
+                    self._find_out(life, parts)
                     return False
                 if offsets:
                     self._until_done(lambda: producer.send_offsets_to_transaction(offsets, group, _PATIENCE))
+                self._check(life)
                 committing = True
                 self._until_done(lambda: producer.commit_transaction(_PATIENCE))
         except KafkaException as error:
             raise self._given_up(producer, error, committing=committing) from None
         return True
 
-    def _find_out(self, parts: Sequence[Part]) -> None:
+    def _find_out(self, life: int, parts: Sequence[Part]) -> None:
         """A request fails as a whole: it goes once more, each message alone, up to the one that is to blame."""
         if sum(len(each.failed) for each in parts) <= 1:
             return
         again = [Part(each.messages) for each in parts]
-        producer = self._ready(alone=True)
+        producer = self._ready(life, alone=True)
         try:
             producer.begin_transaction()
             for part, alone in zip(parts, again, strict=True):
@@ -266,3 +289,7 @@ class Transacting:
         """A new producer can go on where one is fenced, or out of step; not where somebody must mend something."""
         found = self._service.error(error, self._what)
         return found if found.retryable or fault_of(error) in _FOR_GOOD else Unreachable(str(found))
+
+
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="kafka-transactions")
