@@ -33,7 +33,8 @@ CONNECTED = frozenset(
         "apicurio",
     }
 )
-#: pymongo forgets a socket, now and then, when it is given up while it connects.
+#: pymongo forgets a socket, now and then, when it is given up while it connects; asyncio forgets a handshake that is
+#: under way when its loop ends.
 LITTER = "ignore:unclosed:ResourceWarning"
 #: Seconds; the general limit stands in pyproject.toml.
 SLOW_LIMIT = 300
@@ -85,7 +86,8 @@ def pytest_report_header() -> list[str]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a server; slow tests and those have more time."""
     for module in {item.getparent(pytest.Module) for item in items}:
-        if module is not None and "mongo" in str(module.path.relative_to(TESTS)):
+        place = "" if module is None else str(module.path.relative_to(TESTS))
+        if module is not None and ("mongo" in place or "tls" in place):
             module.add_marker(pytest.mark.filterwarnings(LITTER))
     for item in items:
         needs_server = not CONNECTED.isdisjoint(getattr(item, "fixturenames", ()))

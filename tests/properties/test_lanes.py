@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mstream.domain.checkpoint import Lane
+from mstream.engine.attempts import Retry
 from mstream.engine.checkpointing import Checkpointer
 from mstream.engine.flow import Flight, Flow
 from mstream.engine.lanes import LaneBook
@@ -305,7 +306,7 @@ def test_an_engine_that_is_wrong_on_purpose_is_caught(engine: type[Run]) -> None
 class TakesSilenceForFailure(Transactions):
     """Wrong on purpose: a commit whose answer was lost is made again."""
 
-    async def _was_ours(self, error: MstreamError, pending: PendingCheckpoint | None) -> bool:
+    async def _was_ours(self, error: MstreamError, pending: PendingCheckpoint | None, retry: Retry) -> bool:
         return False
 
 
