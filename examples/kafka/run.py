@@ -59,6 +59,14 @@ class Counts:
         return self.topic >= self.generated and self.table == self.distinct == self.generated - self.tests
 
 
+#: Errors of the cluster that pass.
+_FOR_A_MOMENT = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+}
+
+
 class Watch:
     """Looks where the orders are."""
 
@@ -66,6 +74,8 @@ class Watch:
         self._folder = folder
         # Kept: one that is let go takes its answers along.
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        #: Messages of the topic when it was last looked at.
+        self._seen = 0
 
     def count(self) -> Counts:
         """In the file, the topic and the table."""
@@ -81,14 +91,17 @@ class Watch:
 
     def _messages(self) -> int:
         """Of the topic; 0 as long as there is none."""
-        found = self._admin.list_topics("orders", timeout=PATIENCE_SEC).topics["orders"]
-        if found.error is not None:
-            if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                return 0
-            raise KafkaException(found.error)
-        return sum(self._edge(found.partitions, OffsetSpec.latest())) - sum(
-            self._edge(found.partitions, OffsetSpec.earliest())
-        )
+        try:
+            found = self._admin.list_topics("orders", timeout=PATIENCE_SEC).topics["orders"]
+            if found.error is not None:
+                raise KafkaException(found.error)
+            ends = self._edge(found.partitions, OffsetSpec.latest())
+            self._seen = sum(ends) - sum(self._edge(found.partitions, OffsetSpec.earliest()))
+        except KafkaException as error:
+            # One that is just made, or whose broker has just begun, has no leader for a moment.
+            if error.args[0].code() not in _FOR_A_MOMENT:
+                raise
+        return self._seen
 
     def _edge(self, partitions: dict[int, object], edge: OffsetSpec) -> list[int]:
         asked = {TopicPartition("orders", each): edge for each in partitions}
