@@ -92,16 +92,21 @@ class Watch:
     def _messages(self) -> int:
         """Of the topic; 0 as long as there is none."""
         try:
-            found = self._admin.list_topics("orders", timeout=PATIENCE_SEC).topics["orders"]
-            if found.error is not None:
-                raise KafkaException(found.error)
-            ends = self._edge(found.partitions, OffsetSpec.latest())
-            self._seen = sum(ends) - sum(self._edge(found.partitions, OffsetSpec.earliest()))
+            partitions = self._partitions()
+            ends = self._edge(partitions, OffsetSpec.latest())
+            self._seen = sum(ends) - sum(self._edge(partitions, OffsetSpec.earliest()))
         except KafkaException as error:
             # One that is just made, or whose broker has just begun, has no leader for a moment.
             if error.args[0].code() not in _FOR_A_MOMENT:
                 raise
         return self._seen
+
+    def _partitions(self) -> dict[int, object]:
+        found = self._admin.list_topics("orders", timeout=PATIENCE_SEC).topics["orders"]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        partitions: dict[int, object] = found.partitions
+        return partitions
 
     def _edge(self, partitions: dict[int, object], edge: OffsetSpec) -> list[int]:
         asked = {TopicPartition("orders", each): edge for each in partitions}
