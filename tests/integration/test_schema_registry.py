@@ -1,19 +1,13 @@
 """A schema registry, asked by its provider: a real one and a stand-in alike, and what only the stand-in can do."""
 
-import datetime as dt
 import json
 import secrets
 import ssl
 from collections.abc import AsyncIterator
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from mstream.domain.batch import Encoding
 from mstream.errors import AccessDenied, MstreamError, SchemaInvalid, ServiceError, Throttled, Unreachable
@@ -22,6 +16,7 @@ from mstream.ports.schemas import NumberedSchemas, SchemaCatalog, SchemaText
 from mstream.providers.schema_registry import PROVIDER
 from mstream.providers.schema_registry.config import SchemaRegistryConfig
 from mstream.providers.schema_registry.service import SchemaRegistry, connect
+from tests.servers.certificates import self_signed
 from tests.servers.process import free_port
 from tests.servers.schema_registry import SchemaRegistryServer
 
@@ -236,27 +231,7 @@ async def test_who_asks_is_told_as_the_registry_wants_it(given: dict[str, Any], 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """Of 127.0.0.1, by nobody but itself; the key is in the same file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "registry.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return path
+    return self_signed(tmp_path / "registry.pem")
 
 
 async def test_both_sides_show_a_certificate(certificate: Path) -> None:

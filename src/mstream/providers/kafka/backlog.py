@@ -11,11 +11,11 @@ from confluent_kafka import Message
 
 from mstream.domain.batch import Batch, Encoding
 from mstream.domain.checkpoint import Lane, Position
-from mstream.encodings.cursors import partition_lane, partition_position
+from mstream.encodings.cursors import partition_position
 from mstream.foundation.clock import monotonic
 from mstream.ports.roles import Limit
 
-from .messages import batch_of, last_of
+from .messages import batch_of, lane_of, last_of
 
 
 class Backlog:
@@ -74,8 +74,8 @@ class Backlog:
             self._average = max(1.0, size / len(messages))
             if self._ends:
                 for each in messages:
-                    self._ends.pop(_lane(each), None)
-                    self._elsewhere.discard(_lane(each))
+                    self._ends.pop(lane_of(each), None)
+                    self._elsewhere.discard(lane_of(each))
 
     def begin(self, places: Mapping[Lane, int], *, told: Collection[Lane]) -> None:
         """Lanes begin at these offsets; those of `told` are known to be there already."""
@@ -97,7 +97,7 @@ class Backlog:
     def drop(self, lanes: Collection[Lane]) -> None:
         """Nothing of these will be read."""
         with self._lock:
-            self._keep([each for each in self._messages if _lane(each) not in lanes])
+            self._keep([each for each in self._messages if lane_of(each) not in lanes])
             self._elsewhere.difference_update(lanes)
             for lane in lanes:
                 for places in (self._begins, self._ends, self._read, self._times, self._aside):
@@ -109,9 +109,9 @@ class Backlog:
             for lane in lanes:
                 self._aside.setdefault(lane, [])
             for each in self._messages:
-                if (aside := self._aside.get(_lane(each))) is not None:
+                if (aside := self._aside.get(lane_of(each))) is not None:
                     aside.append(each)
-            self._keep([each for each in self._messages if _lane(each) not in self._aside])
+            self._keep([each for each in self._messages if lane_of(each) not in self._aside])
 
     def put_back(self, lanes: Collection[Lane]) -> None:
         """They are read again, before all others."""
@@ -181,7 +181,3 @@ class Backlog:
     def _keep(self, messages: list[Message]) -> None:
         self._messages = messages
         self._bytes = sum(map(len, messages))
-
-
-def _lane(message: Message) -> Lane:
-    return partition_lane(message.topic() or "", message.partition() or 0)

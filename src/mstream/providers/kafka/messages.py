@@ -122,7 +122,7 @@ def batch_of(
         keys=None if keys.count(None) == len(keys) else keys,
         headers=HeaderColumn(messages, MessageHeaders),
         times=Column(messages, _time),
-        lanes=None if len(last) == 1 else Column(messages, _lane),
+        lanes=None if len(last) == 1 else Column(messages, lane_of),
         marks=Column(messages, _OFFSET),
         positions={
             lane: partition_position((message.offset() or 0) + 1, topic_ids.get(message.topic() or ""))
@@ -142,7 +142,8 @@ def positions_after(batch: Batch, count: int) -> Mapping[Lane, Position | None]:
     }
 
 
-def _lane(message: Message) -> Lane:
+def lane_of(message: Message) -> Lane:
+    """The lane of its partition."""
     return partition_lane(message.topic() or "", message.partition() or 0)
 
 

@@ -171,7 +171,7 @@ class SchemaRegistry:
         for url in tuple(self._urls):
             try:
                 response = await self._sent(method, url + path, body, headers)
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, OSError) as error:  # an alert of TLS comes as it is
                 if (refused := _certificate(error)) is not None:
                     message = f"{self._named()}: the certificate of {redacted(url)} is not trusted: {refused}"
                     raise AccessDenied(message) from None
@@ -267,7 +267,7 @@ def _certificate(error: BaseException) -> str | None:
     return None
 
 
-def _reason(error: httpx.HTTPError) -> str:
+def _reason(error: httpx.HTTPError | OSError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
     return str(error) or type(error).__name__
