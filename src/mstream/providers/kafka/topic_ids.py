@@ -64,6 +64,10 @@ class TopicIds:
         failed = looking.cancelled() or looking.exception() is not None
         return {} if failed else _ids(looking.result())
 
+    def hurry(self) -> None:
+        """Look with the next occasion."""
+        self._next = 0.0
+
     def beginning(self, partition: TopicPartition, offset: int | None) -> Edge:
         """Where one begins whose topic was made anew since that offset. Raises PositionLost where that must not be."""
         if self._policy is OnPositionLost.FAIL:
