@@ -17,6 +17,7 @@ import yaml
 
 from tests.acceptance.programs import until
 from tests.servers import kafka
+from tests.servers.process import free_port
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/kafka"
 
@@ -30,7 +31,8 @@ def started(
     with output.open("wb") as file:
         return subprocess.Popen(
             [sys.executable, str(EXAMPLE / "run.py"), "--folder", str(folder), "--at-once", "200", *arguments],
-            env={**kept, **(environ or {})},
+            # Not the usual port: other tests that run now show that one.
+            env={**kept, "MSTREAM_API_PORT": str(free_port()), **(environ or {})},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

@@ -19,6 +19,7 @@ from pymongo import MongoClient
 from mstream.functions import mask_email, mask_phone
 from tests.acceptance.programs import until
 from tests.servers import nx
+from tests.servers.process import free_port
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/mongodb"
 
@@ -30,7 +31,8 @@ def started(folder: Path, output: Path, *arguments: str) -> subprocess.Popen[byt
     with output.open("wb") as file:
         return subprocess.Popen(
             [sys.executable, str(EXAMPLE / "run.py"), "--folder", str(folder), "--at-once", "100", *arguments],
-            env=environ,
+            # Not the usual port: other tests that run now show that one.
+            env={**environ, "MSTREAM_API_PORT": str(free_port())},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
