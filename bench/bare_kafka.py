@@ -29,7 +29,7 @@ def report(error: KafkaError | None, _: Message) -> None:  # noqa: D103 - as it 
 
 while taken < count:
     for each in consumer.consume(1000, 0) or consumer.consume(1, 0.1):
-        value = dumps(transform(loads(each.value()), {})) if scripted else each.value()
+        value = dumps(transform(loads(each.value()))) if scripted else each.value()
         producer.produce(target, value, each.key(), on_delivery=report, headers=each.headers())
         offsets[each.partition()] = each.offset() + 1
         taken += 1

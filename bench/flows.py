@@ -101,7 +101,7 @@ def edited_size(source: Path) -> int:
     from bench.scripts.edit import transform  # noqa: PLC0415 - the same
 
     with source.open("rb") as file:
-        return sum(len(orjson.dumps(transform(orjson.loads(line), {}))) + 1 for line in file)
+        return sum(len(orjson.dumps(transform(orjson.loads(line)))) + 1 for line in file)
 
 
 def config_text(trial: Trial) -> str:

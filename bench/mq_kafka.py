@@ -10,7 +10,7 @@ from bench.scripts.edit import transform
 
 bootstrap, source, target = sys.argv[1:4]
 start = [["auto.offset.reset", "earliest"]]
-sure = [["acks", "all"], ["enable.idempotence", "true"]]
+sure = [["acks", "all"], ["enable.idempotence", "true"], ["compression.type", "none"]]  # by default it compresses
 config = {
     "routes": {
         "bench": {
@@ -24,7 +24,7 @@ config = {
 
 def edited(message: Message) -> Message:
     """As the script of mstream."""
-    return message.with_payload(dumps(transform(loads(message.payload), {})))
+    return message.with_payload(dumps(transform(loads(message.payload))))
 
 
 route = Route.from_config(config, "bench")

@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def transform(data: dict[str, Any], attributes: object) -> dict[str, Any]:
+def transform(data: dict[str, Any]) -> dict[str, Any]:
     """Called once per record."""
     data["email"] = "***"
     data["amount"] = data["amount"] * 2

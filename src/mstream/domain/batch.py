@@ -153,6 +153,24 @@ class Batch:
 
 def concat(batches: Sequence[Batch]) -> Batch:
     """One batch of several that have the same form and encoding, in order; later positions win."""
+    return _concat(batches, {})
+
+
+def rejoined(whole: Batch, pieces: Sequence[Batch], changed: Sequence[Batch]) -> Batch:
+    """One batch of what became of the pieces of a whole; a column that nobody has changed is the whole's own."""
+    kept = {
+        name: getattr(whole, name)
+        for name in ("keys", "headers", "operations", "times", "lanes", "marks")
+        if all(getattr(each, name) is getattr(piece, name) for each, piece in zip(changed, pieces, strict=True))
+    }
+    return _concat(changed, kept)
+
+
+#: What a record has where its batch has no such column; else None.
+_ABSENT = {"operations": Operation.INSERT}
+
+
+def _concat(batches: Sequence[Batch], kept: Mapping[str, Any]) -> Batch:
     if len(batches) == 1:
         return batches[0]
     full = [each for each in batches if len(each)]
@@ -161,7 +179,9 @@ def concat(batches: Sequence[Batch]) -> Batch:
         return replace(batches[-1], positions=positions)
     one_lane = len(positions) == 1 and all(each.lanes is None for each in full)
 
-    def column(name: str) -> list[Any] | None:
+    def column(name: str) -> Any:
+        if name in kept:
+            return kept[name]
         parts = [getattr(each, name) for each in full]
         if all(part is None for part in parts):
             return None
@@ -170,8 +190,13 @@ def concat(batches: Sequence[Batch]) -> Batch:
         return [
             value
             for each, part in zip(full, parts, strict=True)
-            for value in (part if part is not None else [None] * len(each))
+            for value in (part if part is not None else [_ABSENT.get(name)] * len(each))
         ]
+
+    def lanes() -> Sequence[Lane] | None:
+        if "lanes" in kept or one_lane:
+            return kept.get("lanes")
+        return [each.lane_of(index) for each in full for index in range(len(each))]
 
     return replace(
         full[0],
@@ -179,19 +204,9 @@ def concat(batches: Sequence[Batch]) -> Batch:
         documents=column("documents"),
         keys=column("keys"),
         headers=column("headers"),
-        operations=_operations(full),
+        operations=column("operations"),
         times=column("times"),
-        lanes=None if one_lane else [each.lane_of(index) for each in full for index in range(len(each))],
+        lanes=lanes(),
         marks=column("marks"),
         positions=positions,
     )
-
-
-def _operations(batches: Sequence[Batch]) -> list[Operation] | None:
-    if all(each.operations is None for each in batches):
-        return None
-    return [
-        operation
-        for each in batches
-        for operation in (each.operations if each.operations is not None else [Operation.INSERT] * len(each))
-    ]

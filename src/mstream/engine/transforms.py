@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from mstream.domain.batch import Batch, Encoding, Form, concat
+from mstream.domain.batch import Batch, Encoding, Form, rejoined
 from mstream.encodings import read_keys
 from mstream.engine.attempts import Retry, persistently
 from mstream.engine.meter import StagePage
@@ -111,17 +111,18 @@ class Transforms:
         await self._schemas.learn(self._keys, batch.keys or (), self._retry, self._clock)
         batch = replace(batch, marks=None)  # the source answers from the batch as it was read
         spent = dict.fromkeys(range(len(self._steps)), 0.0)
+        pieces = list(batch.slices(SLICE))
         parts: list[list[Prepared]] = []
         refusals: list[Refusal] = []
         start = 0
-        for number, piece in enumerate(batch.slices(SLICE)):
+        for number, piece in enumerate(pieces):
             if number and number % _TURN == 0:
                 await asyncio.sleep(0)
             prepared, refused = await self._apply_slice(piece, start, spent)
             parts.append(prepared)
             refusals += refused
             start += len(piece)
-        return [_joined([part[sink] for part in parts], start) for sink in range(len(self._wants))], refusals
+        return [_joined(batch, pieces, [part[sink] for part in parts]) for sink in range(len(self._wants))], refusals
 
     def _untouched(self, batch: Batch) -> bool:
         """No step looks inside and every sink takes the bytes as they came."""
@@ -259,8 +260,8 @@ def _stage(failure: Failure) -> str:
     return "decode" if isinstance(failure.error, DecodeError) else "encode"
 
 
-def _joined(parts: Sequence[Prepared], count: int) -> Prepared:
-    batch = concat([each.batch for each in parts])
+def _joined(whole: Batch, pieces: Sequence[Batch], parts: Sequence[Prepared]) -> Prepared:
+    batch, count = rejoined(whole, pieces, [each.batch for each in parts]), len(whole)
     # Where every record became one, each part still has the range that it began with.
     if len(batch) == count and all(isinstance(each.origins, range) for each in parts):
         return Prepared(batch=batch, origins=None)

@@ -55,48 +55,28 @@ class HeaderColumn(Column[Headers]):
         return found
 
 
-class MessageHeaders(Mapping[str, str]):
+class MessageHeaders(dict[str, str]):
+    """A message's headers as text, and as they came."""
+
+    __slots__ = ("raw",)
+
+    raw: RawHeaders
+
+
+def headers_of(message: Message) -> MessageHeaders:
     r"""A message's headers as text, and where it came from: `origin`, `topic`, `partition` and `offset`.
 
     As text the last header of a name counts, bytes that are no UTF-8 are spelled `\xNN`, and one without a value is
-    empty. `raw` has them as they came.
+    empty.
     """
-
-    __slots__ = ("_message", "_texts")
-
-    def __init__(self, message: Message) -> None:
-        self._message = message
-        self._texts: dict[str, str] | None = None
-
-    @property
-    def raw(self) -> RawHeaders:
-        """The message's own, as they came."""
-        found: Any = self._message.headers()
-        return found or ()
-
-    def __getitem__(self, name: str) -> str:
-        return self._all()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    def __repr__(self) -> str:
-        return repr(self._all())
-
-    def _all(self) -> dict[str, str]:
-        if self._texts is None:
-            message = self._message
-            self._texts = {name: (value or b"").decode(errors="backslashreplace") for name, value in self.raw}
-            self._texts |= {
-                "origin": "kafka",
-                "topic": message.topic() or "",
-                "partition": str(message.partition()),
-                "offset": str(message.offset()),
-            }
-        return self._texts
+    raw: Any = message.headers() or ()
+    found = MessageHeaders([(name, (value or b"").decode(errors="backslashreplace")) for name, value in raw])
+    found.raw = raw
+    found["origin"] = "kafka"
+    found["topic"] = message.topic() or ""
+    found["partition"] = str(message.partition())
+    found["offset"] = str(message.offset())
+    return found
 
 
 def last_of(messages: Sequence[Message]) -> dict[Lane, Message]:
@@ -120,7 +100,7 @@ def batch_of(
         payloads=list(map(Message.value, messages)),
         encoding=encoding,
         keys=None if keys.count(None) == len(keys) else keys,
-        headers=HeaderColumn(messages, MessageHeaders),
+        headers=HeaderColumn(messages, headers_of),
         times=Column(messages, _time),
         lanes=None if len(last) == 1 else Column(messages, lane_of),
         marks=Column(messages, _OFFSET),

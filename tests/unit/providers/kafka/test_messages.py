@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mstream.domain.batch import Encoding
-from mstream.providers.kafka.messages import MessageHeaders, batch_of, positions_after
+from mstream.providers.kafka.messages import batch_of, headers_of, positions_after
 from tests.unit.providers.kafka.made import message, messages
 
 
@@ -95,7 +95,7 @@ def test_a_batch_is_cut_like_any_other() -> None:
 
 def test_headers_as_text_and_where_the_message_came_from() -> None:
     raw: list[tuple[str, bytes | None]] = [("a", b"1"), ("b", "Zoë".encode()), ("topic", b"mine")]
-    found = MessageHeaders(message(5, headers=raw, partition=2))
+    found = headers_of(message(5, headers=raw, partition=2))
 
     assert dict(found) == {
         "a": "1",
@@ -112,14 +112,14 @@ def test_headers_as_text_and_where_the_message_came_from() -> None:
 
 def test_headers_that_are_no_text_lose_nothing_as_they_came() -> None:
     raw: list[tuple[str, bytes | None]] = [("a", b"first"), ("a", b"last"), ("b", b"\xff\x00x"), ("c", None), ("", b"")]
-    found = MessageHeaders(message(headers=raw))
+    found = headers_of(message(headers=raw))
 
     assert (found["a"], found["b"], found["c"], found[""]) == ("last", "\\xff\x00x", "", "")
     assert list(found.raw) == raw
 
 
 def test_a_message_without_headers() -> None:
-    found = MessageHeaders(message())
+    found = headers_of(message())
 
     assert set(found) == {"origin", "topic", "partition", "offset"}
     assert list(found.raw) == []
