@@ -4,6 +4,7 @@ import sqlite3
 import sys
 import time
 from itertools import islice
+from tempfile import TemporaryFile
 
 from bson import CodecOptions, decode
 from bson.raw_bson import RawBSONDocument
@@ -40,7 +41,7 @@ else:
 
     producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": "true", "linger.ms": "5"})
     orders = MongoClient(source)["bench"]["orders"].with_options(CodecOptions(RawBSONDocument))
-    with orders.watch(full_document="updateLookup") as stream, open(f"{target}.token", "wb") as file:  # noqa: PTH123
+    with orders.watch(full_document="updateLookup") as stream, TemporaryFile() as file:
         while done < count:
             for each in islice(stream, 1000):
                 key = dumps({"_id": str(each["documentKey"]["_id"])})
