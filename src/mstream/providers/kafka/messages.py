@@ -63,6 +63,13 @@ class MessageHeaders(dict[str, str]):
     raw: RawHeaders
 
 
+class TimeColumn(Column[int | None]):
+    """Milliseconds since the epoch, by whoever set the time; None where a message has none."""
+
+    def __iter__(self) -> Iterator[int | None]:
+        return iter([milliseconds if kind else None for kind, milliseconds in map(Message.timestamp, self._messages)])
+
+
 def headers_of(message: Message) -> MessageHeaders:
     r"""A message's headers as text, and where it came from: `origin`, `topic`, `partition` and `offset`.
 
@@ -101,7 +108,7 @@ def batch_of(
         encoding=encoding,
         keys=None if keys.count(None) == len(keys) else keys,
         headers=HeaderColumn(messages, headers_of),
-        times=Column(messages, _time),
+        times=TimeColumn(messages, _time),
         lanes=None if len(last) == 1 else Column(messages, lane_of),
         marks=Column(messages, _OFFSET),
         positions={
@@ -128,6 +135,5 @@ def lane_of(message: Message) -> Lane:
 
 
 def _time(message: Message) -> int | None:
-    """Milliseconds since the epoch, by whoever set the time; None where the message has none."""
     kind, milliseconds = message.timestamp()
     return milliseconds if kind else None

@@ -180,7 +180,7 @@ class MessageMaker:
     def _times(self, batch: Batch) -> Sequence[int] | None:
         if self._options.timestamp is Timestamp.NOW or batch.times is None:
             return None
-        return [each if each is not None and each > 0 else 0 for each in batch.times]
+        return [each if each and each > 0 else 0 for each in batch.times]
 
     def _headers(self, batch: Batch) -> Sequence[MessageHeaders] | None:
         if batch.headers is None or self._header is None:
