@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from mstream.domain.checkpoint import Lane, Position
-from mstream.domain.lines import Lines
+from mstream.domain.uncut import Uncut
 
 T = TypeVar("T")
 
@@ -127,7 +127,7 @@ class Batch:
         """Bytes of the payloads; 0 where there are none."""
         if self.payloads is None:
             return 0
-        if isinstance(self.payloads, Lines):
+        if isinstance(self.payloads, Uncut):
             return self.payloads.size
         try:
             return sum(map(len, self.payloads))  # type: ignore[arg-type]  # tombstones are the slow way

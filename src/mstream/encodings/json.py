@@ -20,7 +20,7 @@ import msgspec
 import orjson
 
 from mstream.domain.batch import Document, Encoding
-from mstream.domain.lines import Lines
+from mstream.domain.uncut import Lines
 from mstream.encodings.json_exact import read, write
 from mstream.encodings.numbers import number
 from mstream.errors import DecodeError, EncodeError

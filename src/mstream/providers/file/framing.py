@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import repeat
 
 from mstream.domain.batch import Batch, Encoding
-from mstream.domain.lines import Lines
+from mstream.domain.uncut import Lines, RawDocuments
 from mstream.errors import RecordRefused
 from mstream.ports.roles import Failure
 from mstream.providers.file.documents import are_documents, is_document
@@ -39,6 +39,8 @@ def framed(batch: Batch, *, refuse_deletes: bool) -> tuple[bytes, Sequence[Failu
 
 
 def _documents(payloads: Sequence[bytes | None], *, refuse_deletes: bool) -> tuple[bytes, Sequence[Failure]]:
+    if isinstance(payloads, RawDocuments):
+        return payloads.together, ()
     if are_documents(payloads):  # type: ignore[arg-type]  # with None among them they are not
         return b"".join(payloads), ()  # type: ignore[arg-type]  # the same
     whole = [each for each in payloads if each is not None and is_document(each)]

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import overload
 
 from mstream.domain.checkpoint import Lane, Position
-from mstream.domain.lines import Lines
+from mstream.domain.uncut import Lines
 from mstream.providers.file.identity import FileIdentity, last_line
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"

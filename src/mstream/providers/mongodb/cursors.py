@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 
-from .elements import DOUBLE, INT32, INT64, documents_in, typed
+from .elements import ARRAY, DOUBLE, INT32, INT64, documents_in, spans
 from .faults import FAILURES
 
 #: Documents stay as they came.
@@ -20,8 +20,6 @@ RAW: CodecOptions[RawBSONDocument] = CodecOptions(RawBSONDocument, tz_aware=True
 #: What a server greets with that knows sessions.
 SESSIONS: Final = "logicalSessionTimeoutMinutes"
 _DOUBLE: Final = struct.Struct("<d")
-#: An array with nothing in it.
-_EMPTY: Final = b"\x05\0\0\0\0"
 
 
 class ServerCursor:
@@ -34,7 +32,7 @@ class ServerCursor:
             self._session = database.client.start_session(causal_consistency=False)
         self._id = 0
         self._collection = ""
-        self._documents: list[bytes] = []
+        self._documents: Sequence[bytes] = ()
         #: The place behind the last answer of a change stream, if the server has told it.
         self.token: bytes | None = None
         #: The newest time of the cluster that an answer has told.
@@ -62,9 +60,9 @@ class ServerCursor:
         self._took(reply["cursor"])
         return reply["cursor"]
 
-    def taken(self) -> list[bytes]:
+    def taken(self) -> Sequence[bytes]:
         """The documents of the last answer, once: nobody keeps them here."""
-        found, self._documents = self._documents, []
+        found, self._documents = self._documents, ()
         return found
 
     async def ask(self, command: dict[str, Any]) -> Any:
@@ -92,11 +90,14 @@ class ServerCursor:
 
     def _took(self, cursor: RawBSONDocument) -> None:
         """By its bytes: the driver would make documents of all that is in it."""
-        fields = typed(bytes(cursor.raw))
-        self._id = _number(fields)
-        self._collection = fields[b"\x02ns"][4:-1].decode().partition(".")[2]
-        self._documents = documents_in(fields.get(b"\x04nextBatch") or fields.get(b"\x04firstBatch") or _EMPTY)
-        self.token = fields.get(b"\x03postBatchResumeToken")
+        raw = bytes(cursor.raw)
+        fields = spans(raw)
+        values = {name: raw[slice(*span)] for name, span in fields.items() if name[0] != ARRAY}
+        self._id = _number(values)
+        self._collection = values[b"\x02ns"][4:-1].decode().partition(".")[2]
+        batch = fields.get(b"\x04nextBatch") or fields.get(b"\x04firstBatch")
+        self._documents = () if batch is None else documents_in(raw, *batch)
+        self.token = values.get(b"\x03postBatchResumeToken")
 
 
 def _number(fields: Mapping[bytes, bytes]) -> int:

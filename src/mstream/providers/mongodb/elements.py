@@ -10,6 +10,8 @@ from typing import Final
 from bson import Decimal128
 from bson.errors import InvalidBSON
 
+from mstream.domain.uncut import RawDocuments
+
 _INT32, _INT64, _DOUBLE = struct.Struct("<i"), struct.Struct("<q"), struct.Struct("<d")
 
 # Types of BSON that are told apart here.
@@ -94,25 +96,31 @@ def typed(document: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def documents_in(array: bytes) -> list[bytes]:
-    """The documents of an array. Raises InvalidBSON where it holds anything else."""
-    found: list[bytes] = []
-    int32, index, add = _INT32.unpack_from, array.index, found.append
-    at, end = 4, len(array) - 1
+def spans(document: bytes) -> dict[bytes, tuple[int, int]]:
+    """Where the values lie that `typed` gives: a large one is not copied."""
+    if not is_document(document):
+        message = "no document"
+        raise InvalidBSON(message)
+    found: dict[bytes, tuple[int, int]] = {}
+    at, end = 4, len(document) - 1
     try:
         while at < end:
-            value = index(0, at + 1) + 1
-            after = value + int32(array, value)[0]
-            if array[at] != DOCUMENT or not value + _SMALLEST <= after <= end:
-                break
-            add(array[value:after])
+            value = document.index(0, at + 1, end) + 1
+            after = value + _size(document, at, value, end)
+            found[document[at : value - 1]] = value, after
             at = after
-    except (ValueError, struct.error):
-        at = -1
-    if at != end:
-        message = "what should be documents is something else"
-        raise InvalidBSON(message)
+    except (ValueError, IndexError, KeyError, struct.error):
+        message = "a field cannot be read"
+        raise InvalidBSON(message) from None
     return found
+
+
+def documents_in(data: bytes, at: int = 0, end: int | None = None) -> RawDocuments:
+    """The documents of an array that lies there. Raises InvalidBSON where it holds anything else."""
+    try:
+        return RawDocuments.in_array(data, at, end)
+    except ValueError as error:
+        raise InvalidBSON(str(error)) from None
 
 
 def is_document(data: bytes) -> bool:

@@ -11,6 +11,7 @@ from bson import Timestamp
 
 from mstream.domain.batch import Batch, Encoding
 from mstream.domain.checkpoint import Lane
+from mstream.domain.uncut import Uncut
 from mstream.errors import ServiceError
 from mstream.observability.logs import get_logger
 from mstream.ports.roles import Limit
@@ -82,8 +83,10 @@ class Fetched:
 
 def cut(payloads: Sequence[bytes | None], start: int, limit: Limit) -> int:
     """Where a batch ends that begins at `start`."""
-    end, room = start, limit.bytes
-    for payload in payloads[start : start + limit.records]:
+    end, room, rest = start, limit.bytes, payloads[start : start + limit.records]
+    if isinstance(rest, Uncut) and rest.size <= room:
+        return start + len(rest)
+    for payload in rest:
         room -= len(payload or b"")
         if room < 0 and end > start:
             break

@@ -160,7 +160,7 @@ class Rereading:
             if chunk.ids and chunk.ids[-1] in keys:
                 return chunk, True
             await cursor.more(batchSize=BATCH)
-            found += cursor.taken()
+            found = [*found, *cursor.taken()]
 
     def _searching(self, part: Range, time: Timestamp | None) -> dict[str, Any]:
         command = searching(part, self._query, self._seen(time))

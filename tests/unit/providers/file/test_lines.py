@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mstream.domain.batch import Batch, Encoding
-from mstream.domain.lines import Lines
+from mstream.domain.uncut import Lines
 from mstream.encodings.json import JsonCodec
 from mstream.providers.file.framing import framed
 from mstream.providers.file.identity import FileIdentity
