@@ -24,6 +24,10 @@ TEXTS: Final[Mapping[str, str]] = {
     "file_rest_unfinished": "A file was put aside without the end of its last line; what stands there is left.",
     "file_rotated": "A file was put aside; the one that has its name now is read, or written.",
     "file_truncated": "A file is shorter than what was read of it; it is read from its beginning.",
+    "group_ahead_of_checkpoint": (
+        "A Kafka group had noted more than the checkpoint, as after a store was put back; what lies between is not "
+        "read again unless the job is reset."
+    ),
     "group_behind_checkpoint": "A Kafka group had noted less than the checkpoint; that holds, and the group is told.",
     "job_appeared": "A job that somebody else has stored is taken up.",
     "job_changed": "An intent or a definition is stored: by whom, and with which command.",

@@ -35,7 +35,7 @@ CONNECTED = frozenset(
 )
 #: pymongo forgets a socket, now and then, when it is given up while it connects; asyncio forgets a handshake that is
 #: under way when its loop ends.
-LITTER = "ignore:unclosed:ResourceWarning"
+LITTER = "ignore:(unclosed|loop is closed):ResourceWarning"
 #: Seconds; the general limit stands in pyproject.toml.
 SLOW_LIMIT = 300
 #: The first test that uses a server waits for its start.

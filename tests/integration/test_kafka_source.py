@@ -255,6 +255,8 @@ async def test_the_later_of_the_stored_position_and_the_groups_offset_counts(job
     for lane, offset in member.records:
         firsts.setdefault(lane, offset)
     assert firsts == {f"{topic}/0": 5, f"{topic}/1": 3, f"{topic}/2": 3}
+    ahead = [each for each in logs if each["event"] == "group_ahead_of_checkpoint"]
+    assert [(each["lane"], each["group"], each["stored"]) for each in ahead] == [(f"{topic}/1", 3, 2)]
     behind = [each for each in logs if each["event"] == "group_behind_checkpoint"]
     assert [(each["lane"], each["group"], each["stored"]) for each in behind] == [(f"{topic}/0", 3, 5)]
     assert (await job.noted(f"{topic}/0"))[f"{topic}/0"] == 5

@@ -33,9 +33,12 @@ async def listening(context: ssl.SSLContext | None) -> AsyncIterator[str]:
     """Where somebody listens who says nothing, and without TLS hangs up."""
 
     async def heard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if context is not None:
-            await reader.read()
-        writer.close()
+        try:
+            with contextlib.suppress(OSError):
+                if context is not None:
+                    await reader.read()
+        finally:
+            writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 

@@ -69,8 +69,13 @@ class Places:
         places |= given
         begins = resolved(consumer, new, places)
         for lane, found in group.items():
-            if lane in stored and found.offset < begins[lane] and found.resets >= self._resume.resets:
+            if lane not in stored or found.resets < self._resume.resets:
+                continue
+            if found.offset < begins[lane]:
                 log.info("group_behind_checkpoint", lane=lane, group=found.offset, stored=begins[lane])
+            elif found.offset > stored[lane] and not self.are_copies:
+                # What is stored goes first, always: this store was put back, or another job has used the group.
+                log.warning("group_ahead_of_checkpoint", lane=lane, group=found.offset, stored=stored[lane])
         wanted = {lane: Noted(offset=at, resets=self._resume.resets) for lane, at in begins.items()}
         self.commit(consumer, new, {lane: at for lane, at in begins.items() if group.get(lane) != wanted[lane]})
         return begins
