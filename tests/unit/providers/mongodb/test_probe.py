@@ -6,18 +6,15 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from mstream.ports.probe import Outcome, ProbeStep
 from mstream.providers.mongodb import PROVIDER
 from mstream.providers.mongodb.config import MongodbConfig
+from tests.servers.certificates import self_signed
 from tests.servers.mongodb import MongoDatabase
 from tests.servers.process import free_port
 from tests.servers.replica import Answer, Replica, default_answer, refusal, replica
@@ -171,43 +168,14 @@ async def test_a_database_that_may_not_be_read() -> None:
 @asynccontextmanager
 async def behind_tls(folder: Path) -> AsyncIterator[tuple[Replica, Path]]:
     """A member that speaks TLS alone, and the certificate that it shows for 127.0.0.1."""
-    certificate, key = _certificate(folder)
+    certificate = self_signed(folder / "certificate.pem")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(certificate)
     member = Replica()
     server = await asyncio.start_server(member.serve, "127.0.0.1", 0, ssl=context)
     member.port = server.sockets[0].getsockname()[1]
     async with server:
         yield member, certificate
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(_local())]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "certificate.pem", folder / "key.pem"
-    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    no_password = serialization.NoEncryption()
-    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, no_password))
-    return paths
-
-
-def _local() -> Any:
-    import ipaddress
-
-    return ipaddress.ip_address("127.0.0.1")
 
 
 async def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
