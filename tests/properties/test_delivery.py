@@ -187,10 +187,10 @@ class SavesEarly(Checkpointer):
 class TellsEarly(Checkpointer):
     """Wrong on purpose: the source is told before anything is saved."""
 
-    async def save_now(self) -> None:
+    async def _save(self) -> None:
         self._unacked.update(self._safe)
         await self._acknowledge()
-        await super().save_now()
+        await super()._save()
 
 
 class DropsWhatIsUnderWay(Flow):

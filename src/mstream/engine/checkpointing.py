@@ -13,7 +13,7 @@ from mstream.engine.attempts import Retry, persistently
 from mstream.engine.meter import Meter
 from mstream.errors import MstreamError, NotYetSafe, OutcomeUnknown, StaleCheckpoint
 from mstream.foundation.clock import Clock, timestamp
-from mstream.foundation.concurrency import first_of, settling
+from mstream.foundation.concurrency import any_set, first_of, settling
 from mstream.observability.logs import get_logger
 from mstream.ports.checkpoints import CheckpointEntry, PendingCheckpoint
 from mstream.ports.documents import ABSENT
@@ -60,6 +60,8 @@ class Checkpointer:
         self._acking = asyncio.Lock()
         #: Somebody waits for the next save.
         self._hurry = asyncio.Event()
+        #: There is something to acknowledge.
+        self._news = asyncio.Event()
         #: Saves that have begun, and the newest of them that has gone well.
         self._begun = self._done = 0
         self._kept = asyncio.Condition()
@@ -133,10 +135,19 @@ class Checkpointer:
                     await first_of(self._clock.sleep(wait), done, self._hurry)
                     self._hurry.clear()
                     if not done.is_set():
-                        await self.save_now()
+                        await self._save()
+                        self._news.set()
                     wait = min(wait * 2, self._interval)
         finally:
             self._begin = None
+
+    async def acknowledge(self, done: asyncio.Event) -> None:
+        """Tell the source of every save until `done`; a source that is away keeps no save waiting."""
+        while not done.is_set():
+            await any_set(done, self._news)
+            self._news.clear()
+            if not done.is_set():
+                await self._acknowledge()
 
     async def _saved(self, ended: asyncio.Event) -> None:
         """Acknowledgements come with the next save: the source's own thread may be waiting for this one.

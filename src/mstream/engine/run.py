@@ -28,7 +28,7 @@ from mstream.engine.transactions import Transactions
 from mstream.engine.transforms import Transforms
 from mstream.errors import DrainTimeout, GuaranteeUnavailable, Halted, MstreamError
 from mstream.foundation.clock import Clock
-from mstream.foundation.concurrency import background, first_of, within
+from mstream.foundation.concurrency import background, finish_all, first_of, within
 from mstream.observability.logs import get_logger
 from mstream.ports.owner import Owner
 from mstream.ports.roles import Joining, Lagging, Sink, Source, TransactionalSink, TransactionHandle
@@ -114,7 +114,7 @@ class Run:
         ]
         try:
             async with (
-                background(self._guarded(lambda: checkpointer.run(done))) as saving,
+                background(self._keep(checkpointer, done)) as saving,
                 background(self._watch_lag(flow)),
                 background(self._count_idle_time(flow.parts.source)),
                 background(self._control.orders.confirm(self._lanes.until_safe, checkpointer.kept)),
@@ -133,6 +133,11 @@ class Run:
                 await self._last_save(checkpointer)
         if flow.stopped is not None:
             raise flow.stopped
+
+    async def _keep(self, checkpointer: Checkpointer, done: asyncio.Event) -> None:
+        await finish_all(
+            self._guarded(lambda: checkpointer.run(done)), self._guarded(lambda: checkpointer.acknowledge(done))
+        )
 
     async def _finish(self, work: list[Coroutine[Any, Any, None]], deadline: asyncio.Task[None]) -> None:
         """Let every task end by itself; past the drain deadline cut them short."""

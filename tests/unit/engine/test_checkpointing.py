@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,3 +85,23 @@ def test_a_save_leaves_lanes_as_they_are_that_did_not_move(near: Near) -> None:
     near.run(trial.run(near))
 
     assert owner.positions == {"a": 4, "b": 10}
+
+
+def test_a_source_that_cannot_be_told_keeps_no_save_waiting(near: Near) -> None:
+    owner = RememberingOwner()
+    saved: list[tuple[int, int]] = []
+
+    @dataclass
+    class Away(ScriptedSource):
+        async def ack(self, positions: Mapping[str, Any]) -> None:
+            before = owner.positions["a"]
+            await asyncio.sleep(20)
+            saved.append((before, owner.positions["a"]))
+            await super().ack(positions)
+
+    source = Away([("a", 1)] * 50, delay=1)
+
+    near.run(Trial(connector(), source, [ScriptedSink()], owner=owner).run(near))
+
+    assert saved[0][1] - saved[0][0] > 15
+    assert source.acked == {"a": 50}
