@@ -16,8 +16,9 @@ from mstream.foundation.concurrency import any_set
 from mstream.ports.checkpoints import PendingCheckpoint
 from mstream.ports.roles import Failure, TransactionalSink, TransactionHandle
 
-#: What one transaction takes of what has gathered.
+#: What one transaction takes of what has gathered, in records and in bytes as they were read.
 _RECORDS = 20_000
+_BYTES = 1 << 26
 
 
 class Transactions:
@@ -50,14 +51,15 @@ class Transactions:
 
     async def _gather(self, queue: asyncio.Queue[Flight | None]) -> list[Flight]:
         flights: list[Flight] = []
-        count = 0
-        while not self._ended and count < _RECORDS and (not flights or not queue.empty()):
+        count = size = 0
+        while not self._ended and count < _RECORDS and size < _BYTES and (not flights or not queue.empty()):
             flight = await queue.get()
             if flight is None:
                 self._ended = True
             else:
                 flights.append(flight)
                 count += len(flight.prepared[self._deliverer.index].batch)
+                size += flight.batch.size()
         return flights
 
     async def _commit(self, flights: list[Flight]) -> None:

@@ -126,6 +126,17 @@ def test_one_transaction_takes_what_has_gathered(near: Near) -> None:
     assert sink.commits < 10
 
 
+def test_a_transaction_is_bounded_by_its_bytes(near: Near, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mstream.engine.transactions._BYTES", 40)
+    database = Database()
+    sink = TransactionalScriptedSink(database)
+
+    near.run(_run(near, database, [sink], [("a", 1)] * 40, max_in_flight=20))
+
+    assert numbers(database.rows) == list(range(40))
+    assert sink.commits >= 40 / 3
+
+
 def test_a_refused_record_is_buried_before_the_rest_is_committed(near: Near) -> None:
     database = Database()
     sink = TransactionalScriptedSink(database, [[refuse(1)]])
