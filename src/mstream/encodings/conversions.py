@@ -17,6 +17,7 @@ from mstream.encodings.bson import read_together, written
 from mstream.encodings.bson_exact import read
 from mstream.encodings.extended import extended
 from mstream.encodings.flat import flat, ordinary, tree
+from mstream.encodings.together import NULL, apart, has_not_finite, text_of
 from mstream.encodings.typed import typed
 from mstream.errors import DecodeError, EncodeError
 from mstream.ports.roles import Failure
@@ -25,16 +26,9 @@ from mstream.ports.roles import Failure
 _READ: Final[CodecOptions[dict[str, Any]]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 #: Everything that JSON does not have, and every subclass of what it has, is shown to us.
 _SHOWN: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
-#: What the encoder makes of NaN and infinities, among others.
-_NULL: Final = b"null"
 #: What it writes before a positive exponent; v0.47 leaves the sign out.
 _PLUS: Final = b"e+"
 _EXPONENT: Final = re.compile(rb"[0-9]e\+[0-9]")
-#: A line between two documents of one call: inside compact JSON there is none.
-_LINE: Final = orjson.Fragment(b"\n")
-_BETWEEN: Final = b",\n,"
-#: NaN or an infinity in MessagePack, where every fraction is a mark and eight bytes.
-_NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 #: What may be one in BSON: a type, a name, eight bytes; and what may be one with a very long name. Names have no NUL.
 _DOUBLE_NOT_FINITE: Final = re.compile(rb"\x01(?:[^\x00]{0,255}+\x00.{6}[\xf0-\xff][\x7f\xff]|[^\x00]{256})", re.DOTALL)
 _packed = msgspec.msgpack.Encoder(enc_hook=lambda value: None).encode
@@ -124,16 +118,14 @@ def _flat_together(documents: Sequence[Document], read_from: Sequence[bytes | No
 
     `read_from`: the BSON of the documents, where there is some.
     """
-    mixed: list[Any] = [_LINE] * (2 * len(documents) - 1)
-    mixed[::2] = documents
     try:
-        text = orjson.dumps(mixed, ordinary, _SHOWN)
+        text = text_of(documents, ordinary, _SHOWN)
     except TypeError:
         return None
-    payloads = text[1:-1].rsplit(_BETWEEN)
+    payloads = apart(text, len(documents))
     wrong: list[int] = []
-    if text.rfind(_NULL) >= 0:
-        suspects = [at for at, each in enumerate(payloads) if _NULL in each]
+    if text.rfind(NULL) >= 0:
+        suspects = [at for at, each in enumerate(payloads) if NULL in each]
         if read_from:
             suspects = [at for at in suspects if _DOUBLE_NOT_FINITE.search(read_from[at] or b"")]
         if suspects and _has_not_finite([documents[each] for each in suspects]):
@@ -148,7 +140,7 @@ def _flat_together(documents: Sequence[Document], read_from: Sequence[bytes | No
 def _has_not_finite(documents: Sequence[Document]) -> bool:
     """Whether NaN or an infinity is among them."""
     try:
-        return _NOT_FINITE.search(_packed(documents)) is not None
+        return has_not_finite(_packed(documents), len(documents))
     except _FAULTS:
         return True
 

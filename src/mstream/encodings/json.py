@@ -12,9 +12,7 @@ Of a field that comes twice the last one counts, a byte order mark is passed ove
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import orjson
@@ -23,6 +21,7 @@ from mstream.domain.batch import Document, Encoding
 from mstream.domain.uncut import Lines
 from mstream.encodings.json_exact import read, write
 from mstream.encodings.numbers import number
+from mstream.encodings.together import NULL, apart, has_not_finite, may_hold_null, text_of
 from mstream.errors import DecodeError, EncodeError
 from mstream.ports.roles import Failure
 
@@ -32,14 +31,6 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 #: What JSON does not have is refused; the exact writer then names its place.
 _STRICT = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
-#: What the fast encoder makes of NaN and infinities, among others.
-_NULL = b"null"
-#: A line between two documents of one call: inside compact JSON there is none.
-_LINE = orjson.Fragment(b"\n")
-_BETWEEN = b",\n,"
-
-#: NaN or an infinity in MessagePack, where every fraction is a mark and eight bytes.
-_NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 
 
 class JsonCodec:
@@ -89,20 +80,15 @@ def _read(payload: bytes) -> Document:
 
 
 def _written_together(documents: Sequence[Document]) -> list[bytes | None] | None:
-    """All payloads by one call; None: some document needs the exact writer.
-
-    Written one by one they would be cut down from larger pieces of memory and keep the heap torn. From its right end
-    a text is searched and split twice as fast.
-    """
-    mixed: list[Any] = [_LINE] * (2 * len(documents) - 1)
-    mixed[::2] = documents
+    """All payloads by one call; None: some document needs the exact writer."""
+    count = len(documents)
     try:
-        text = _encode(mixed, None, _STRICT)
+        text = text_of(documents, None, _STRICT)
     except TypeError:
         return None
-    if text.rfind(_NULL) >= 0 and _has_not_finite(documents):
+    if may_hold_null(text, count) and _has_not_finite(documents):
         return None
-    return [*text[1:-1].rsplit(_BETWEEN)]
+    return [*apart(text, count)]
 
 
 def _written(document: Document) -> bytes:
@@ -110,12 +96,12 @@ def _written(document: Document) -> bytes:
         payload = _encode(document, None, _STRICT)
     except TypeError:
         return write(document)
-    return write(document) if _NULL in payload and _has_not_finite([document]) else payload
+    return write(document) if NULL in payload and _has_not_finite([document]) else payload
 
 
 def _has_not_finite(documents: Sequence[Document]) -> bool:
     """Whether NaN or an infinity is among them, which the fast encoder writes as null."""
     try:
-        return _NOT_FINITE.search(msgspec.msgpack.encode(documents)) is not None
+        return has_not_finite(msgspec.msgpack.encode(documents), len(documents))
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
         return True

@@ -50,11 +50,14 @@ class Backlog:
         self._times: dict[Lane, int] = {}
 
     def room(self) -> int:
-        """For how many messages there is room; 0: none."""
+        """For how many messages there is room; 0: half of what a read may bring is there already, or more.
+
+        What is filled up to the last message is filled up by one: every other read would bring a single message.
+        """
         with self._lock:
             records = self._limit.records - len(self._messages)
             size = self._limit.bytes - self._bytes
-            if records <= 0 or size <= 0:
+            if records <= self._limit.records // 2 or size <= self._limit.bytes // 2:
                 self._full_since = self._full_since or monotonic()
                 return 0
             self._full_since = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,11 +74,20 @@ def test_there_is_room_for_what_the_reader_takes() -> None:
 
 def test_there_is_no_room_for_more_records_than_the_reader_takes() -> None:
     it = backlog()
-    it.take(Limit(records=3))
+    it.take(Limit(records=5))
     it.put(messages(2))
 
-    assert it.room() == 1
-    it.put(messages(1, 2))
+    assert it.room() == 3
+    it.put(messages(3, 2))
+    assert it.room() == 0
+
+
+@pytest.mark.parametrize("limit", [Limit(records=4), Limit(records=100, bytes=80)], ids=["records", "bytes"])
+def test_what_is_half_full_is_not_filled_up_message_by_message(limit: Limit) -> None:
+    it = backlog()
+    it.take(limit)
+    it.put(messages(2, value=b"x" * 20))
+
     assert it.room() == 0
 
 
