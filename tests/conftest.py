@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 import structlog
 
-from tests.servers import apicurio, kafka, mariadb, mongo_java, mongodb, nx, postgresql
+from tests.servers import apicurio, kafka, mariadb, mongo_java, mongodb, nx, postgresql, tansu
 
 # An example takes as long as the machine lets it; the limit per test holds all the same.
 hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
@@ -76,6 +76,8 @@ def pytest_report_header() -> list[str]:
     for name, is_installed, advice in servers:
         if not is_installed:
             lines.append(f"LEFT OUT: every test that needs {name}; to run them: {advice}")
+    if not kafka.is_installed() and tansu.is_installed():
+        lines.append("Tansu takes the place of Apache Kafka in tests that are marked any_kafka")
     if mongodb.deployment() is None:
         lines.append(
             f"LEFT OUT: {mongodb.NOT_SHOWN}; to show them, name a deployment: {mongodb.VARIABLE}=mongodb://..."

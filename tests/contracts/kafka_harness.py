@@ -18,7 +18,7 @@ from mstream.providers.kafka import PROVIDER
 from mstream.providers.kafka.config import KafkaConfig
 from mstream.providers.kafka.lots import Lot
 from mstream.providers.kafka.sink import KafkaSink
-from tests.servers.kafka import KafkaServer, KafkaTopics
+from tests.servers.kafka import KafkaBroker, KafkaTopics
 
 #: Bytes of a message that topics of these harnesses take.
 LIMIT = 20_000_000
@@ -29,13 +29,13 @@ class KafkaSinkHarness:
     """One topic with one partition, keys from a field; a record without that field is refused."""
 
     can_fail = True
-    can_crash = True
     limit = LIMIT
     options: ClassVar[dict[str, Any]] = {"key_field": "_id"}
 
-    def __init__(self, topics: KafkaTopics, server: KafkaServer) -> None:
+    def __init__(self, topics: KafkaTopics, server: KafkaBroker) -> None:
         self.topic = topics.create("records", **{"max.message.bytes": str(self.limit)})
         self._server = server
+        self.can_crash = server.is_apache
         self._fails = False
         self.config = KafkaConfig.model_validate(
             {"name": "bus", "bootstrap.servers": topics.bootstrap, "linger.ms": "50", "client.id": "hunter2-planted"}
@@ -99,7 +99,7 @@ class LargeRecordsHarness(KafkaSinkHarness):
 
 
 #: Every kind of sink of this provider.
-KAFKA_SINKS: dict[str, Callable[[KafkaTopics, KafkaServer], KafkaSinkHarness]] = {
+KAFKA_SINKS: dict[str, Callable[[KafkaTopics, KafkaBroker], KafkaSinkHarness]] = {
     "kafka": KafkaSinkHarness,
     "kafka, too large": LargeRecordsHarness,
 }

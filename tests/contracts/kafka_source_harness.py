@@ -25,12 +25,13 @@ from tests.servers.kafka import KafkaTopics
 class KafkaSourceHarness:
     """One topic with one partition; each opening is a group of its own, whose offsets say nothing yet."""
 
-    can_progress = True
     can_end = False
     can_fail = True
 
     def __init__(self, topics: KafkaTopics) -> None:
         self.topic = topics.create("records", **{"max.message.bytes": "20000000"})
+        #: It takes a transaction.
+        self.can_progress = topics.server.is_apache
         self._bootstrap = topics.bootstrap
         self._producer: Producer | None = None
         self._source: KafkaSource | None = None

@@ -9,6 +9,8 @@ import pytest
 
 from tests.contracts.sink_checks import EVERY_SINK, NEEDS, REPEATABLE, SLOW, TRANSACTIONAL
 
+pytestmark = pytest.mark.any_kafka
+
 Check = Callable[[Any], Awaitable[None]]
 
 

@@ -20,7 +20,7 @@ from tests.servers.apicurio import ApicurioServer
 from tests.servers.kafka import KafkaTopics
 from tests.servers.schema_registry import SchemaRegistryServer
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.any_kafka]
 
 CONFIG = """
 [system]

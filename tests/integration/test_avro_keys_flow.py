@@ -16,7 +16,7 @@ from tests.integration.test_avro_flow import datum
 from tests.servers.kafka import KafkaTopics
 from tests.servers.schema_registry import SchemaRegistryServer
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.any_kafka]
 
 CONFIG = """
 [system]

@@ -129,6 +129,7 @@ async def check_only_who_was_first_may_come_again_first(sink: KafkaSink, topics:
     assert [int(each.value()) for each in await read(topics, topic)] == [0, 1, 2]
 
 
+@pytest.mark.any_kafka
 async def test_only_who_was_first_may_come_again_first(kafka_topics: KafkaTopics) -> None:
     topic = kafka_topics.create("orders")
     async with opened(kafka_topics.bootstrap, topic, {"linger.ms": "200"}) as sink:
@@ -143,6 +144,7 @@ async def test_a_sink_that_lets_others_be_first_is_caught(kafka_topics: KafkaTop
             await check_only_who_was_first_may_come_again_first(sink, kafka_topics, topic)
 
 
+@pytest.mark.any_kafka
 async def test_a_record_that_is_too_large_fails_alone(kafka_topics: KafkaTopics) -> None:
     topic = kafka_topics.create("orders", **{"max.message.bytes": str(SMALL)})
     payloads = [b"1", b"x" * (SMALL + 1), *[b"y" * 1000] * 50, b"2"]
@@ -215,6 +217,7 @@ async def test_a_sink_can_be_closed_while_nobody_answers(kafka_server: KafkaServ
     assert asyncio.get_running_loop().time() - begun < 30
 
 
+@pytest.mark.any_kafka
 async def test_a_full_queue_is_waited_for_and_order_is_kept(kafka_topics: KafkaTopics) -> None:
     topic = kafka_topics.create("orders")
     settings = {"queue.buffering.max.messages": "10", "linger.ms": "0"}
@@ -225,6 +228,7 @@ async def test_a_full_queue_is_waited_for_and_order_is_kept(kafka_topics: KafkaT
     assert [int(each.value()) for each in await read(kafka_topics, topic)] == list(range(500))
 
 
+@pytest.mark.any_kafka
 async def test_deletes_and_empty_records_are_tombstones(kafka_topics: KafkaTopics) -> None:
     topic = kafka_topics.create("orders")
     batch = Batch(
@@ -240,6 +244,7 @@ async def test_deletes_and_empty_records_are_tombstones(kafka_topics: KafkaTopic
     assert found == [(b"1", b'{"_id":1}'), (b"1", None), (b"2", None), (None, b'{"_id":2}')]
 
 
+@pytest.mark.any_kafka
 async def test_headers_keys_and_times_arrive(kafka_topics: KafkaTopics) -> None:
     topic = kafka_topics.create("orders")
     batch = Batch(
@@ -305,6 +310,7 @@ async def test_a_topic_that_may_be_made_is_made_anew_when_it_was_deleted(kafka_t
     assert [int(each.value()) for each in await read(kafka_topics, topic)] == [1, 2, 3]
 
 
+@pytest.mark.any_kafka
 async def test_headers_that_cannot_be_written_are_that_records_failure(kafka_topics: KafkaTopics) -> None:
     topic = kafka_topics.create("orders")
     headers = [{"a": "1"}, {"a": "\ud800"}, {"a": "3"}]

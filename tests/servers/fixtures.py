@@ -19,15 +19,17 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.servers import apicurio as apicurio_registry
-from tests.servers import kafka, mariadb, mongo_java, mongodb, nx, postgresql
+from tests.servers import kafka, mariadb, mongo_java, mongodb, nx, postgresql, tansu
 from tests.servers.apicurio import ApicurioServer
-from tests.servers.kafka import KafkaServer, KafkaTopics
+from tests.servers.kafka import KafkaBroker, KafkaServer, KafkaTopics
 from tests.servers.mariadb import MariadbServer
 from tests.servers.mongo_java import MongoJavaServer
 from tests.servers.mongodb import MongoDatabase
 from tests.servers.nx import NxServer
 from tests.servers.postgresql import PostgresServer
+from tests.servers.process import ServerFailed
 from tests.servers.schema_registry import SchemaRegistryServer
+from tests.servers.tansu import TansuServer
 
 
 @pytest.fixture(scope="session")
@@ -159,11 +161,9 @@ def mongodb_deployment() -> Iterator[MongoDatabase]:
 
 
 @pytest.fixture(scope="session")
-def running_kafka() -> Iterator[KafkaServer]:
-    """The session's Apache Kafka."""
-    if not kafka.is_installed():
-        pytest.skip(f"Java and Maven are not installed; {kafka.ADVICE}")
-    server = KafkaServer()
+def running_kafka() -> Iterator[KafkaBroker]:
+    """The session's Apache Kafka; Tansu where there is none."""
+    server = _kafka_broker()
     try:
         server.start()
         yield server
@@ -171,16 +171,31 @@ def running_kafka() -> Iterator[KafkaServer]:
         server.remove()
 
 
+def _kafka_broker() -> KafkaBroker:
+    if kafka.is_installed():
+        try:
+            return KafkaServer()
+        except ServerFailed as error:
+            missing = f"Apache Kafka's jars could not be had ({error})"
+    else:
+        missing = f"Java and Maven are not installed; {kafka.ADVICE}"
+    if not tansu.is_installed():
+        pytest.skip(missing)
+    return TansuServer(instead_because=missing)
+
+
 @pytest.fixture
-def kafka_server(running_kafka: KafkaServer) -> Iterator[KafkaServer]:
+def kafka_server(running_kafka: KafkaBroker) -> Iterator[KafkaBroker]:
     """For tests that take the broker away."""
     yield running_kafka
     running_kafka.start()
 
 
 @pytest.fixture
-def kafka_topics(running_kafka: KafkaServer) -> KafkaTopics:
+def kafka_topics(running_kafka: KafkaBroker, request: pytest.FixtureRequest) -> KafkaTopics:
     """Topics of a test."""
+    if isinstance(running_kafka, TansuServer) and request.node.get_closest_marker("any_kafka") is None:
+        pytest.skip(f"Tansu cannot do this; {running_kafka.instead_because}")
     return KafkaTopics(running_kafka)
 
 

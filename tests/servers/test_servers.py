@@ -16,10 +16,11 @@ import sqlalchemy
 from confluent_kafka import Consumer, Producer
 from sqlalchemy import text
 
-from tests.servers import kafka, mariadb, mongo_java, nx, postgresql
+from tests.servers import kafka, mariadb, mongo_java, nx, postgresql, tansu
 from tests.servers.kafka import KafkaServer, KafkaTopics
 from tests.servers.mariadb import MariadbServer
 from tests.servers.postgresql import PostgresServer
+from tests.servers.tansu import TansuServer
 
 #: Starts a server, says where it is, and never comes to its end.
 KILLED_SESSION = """
@@ -142,29 +143,46 @@ def test_a_server_ends_with_a_session_that_is_killed(module: ModuleType, name: s
 
 def test_what_kafka_has_taken_is_there_after_a_crash(kafka_server: KafkaServer, kafka_topics: KafkaTopics) -> None:
     topic = kafka_topics.create("numbers", partitions=3)
-    producer = Producer({"bootstrap.servers": kafka_topics.bootstrap, "acks": "all", "log_level": 0})
-    for number in range(100):
-        producer.produce(topic, str(number), key=str(number % 7))
-    assert producer.flush(30) == 0
+    produce(kafka_topics.bootstrap, topic)
 
     kafka_server.crash()
     kafka_server.start()
 
-    consumer = Consumer(
-        {
-            "bootstrap.servers": kafka_topics.bootstrap,
-            "group.id": kafka_topics.prefix,
-            "auto.offset.reset": "earliest",
-            "log_level": 0,
-        }
-    )
+    assert sorted(consumed(kafka_topics.bootstrap, topic)) == list(range(100))
+
+
+@pytest.mark.timeout(120)
+def test_tansu_keeps_topics_and_groups() -> None:
+    if not tansu.is_installed():
+        pytest.skip(f"not installed; {tansu.ADVICE}")
+    server = TansuServer()
+    try:
+        server.start()
+        server.create_topic("numbers", 3)
+        produce(server.bootstrap, "numbers")
+
+        assert sorted(consumed(server.bootstrap, "numbers")) == list(range(100))
+    finally:
+        server.remove()
+
+
+def produce(bootstrap: str, topic: str) -> None:
+    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "log_level": 0})
+    for number in range(100):
+        producer.produce(topic, str(number), key=str(number % 7))
+    assert producer.flush(30) == 0
+
+
+def consumed(bootstrap: str, topic: str) -> list[int]:
+    settings = {"group.id": topic, "auto.offset.reset": "earliest", "session.timeout.ms": "6000", "log_level": 0}
+    consumer = Consumer({"bootstrap.servers": bootstrap, **settings})
     consumer.subscribe([topic])
     found: list[int] = []
-    ends = time.monotonic() + 60
-    while len(found) < 100 and time.monotonic() < ends:
+    give_up = time.monotonic() + 60
+    while len(found) < 100 and time.monotonic() < give_up:
         found += [int(each.value()) for each in consumer.consume(100, 1.0) if each.error() is None]
     consumer.close()
-    assert sorted(found) == list(range(100))
+    return found
 
 
 def is_listening(port: int) -> bool:

@@ -6,6 +6,7 @@ Its jars come through Maven from the pom beside this file, once; they are kept i
 from __future__ import annotations
 
 import base64
+import os
 import secrets
 import socket
 import time
@@ -25,11 +26,14 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from tests.servers.maven import ADVICE, SMALL_JAVA, copy_jars, is_installed, prepared, program
+from tests.servers import maven
+from tests.servers.maven import ADVICE, SMALL_JAVA, copy_jars, prepared, program
 from tests.servers.process import ServerProcess, free_port
 
-__all__ = ["ADVICE", "KafkaCluster", "KafkaServer", "KafkaTopics", "is_installed"]
+__all__ = ["ADVICE", "KafkaBroker", "KafkaCluster", "KafkaServer", "KafkaTopics", "is_installed"]
 
+#: With "tansu" in it everything is as where Apache Kafka is not installed.
+VARIABLE = "MSTREAM_TEST_KAFKA"
 USER, PASSWORD = "clerk", "clerks-password"
 _POM = Path(__file__).parent / "pom.xml"
 #: Small coordinators start sooner.
@@ -56,7 +60,56 @@ _SMALL: Mapping[str, str | int] = {
 }
 
 
-class KafkaServer(ServerProcess):
+def is_installed() -> bool:
+    return os.environ.get(VARIABLE) != "tansu" and maven.is_installed()
+
+
+class KafkaBroker(ServerProcess):
+    """Whatever speaks the protocol."""
+
+    #: Whether it has all that Apache Kafka has: transactions, rights, topics that outlive a crash.
+    is_apache = True
+    #: Copies of each topic that is made.
+    copies = 1
+
+    def __init__(self, name: str, folder: Path | None = None) -> None:
+        super().__init__(name, folder)
+        self._admin: AdminClient | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def greet(self) -> None:
+        # Where there are others, one of them may give the answer.
+        socket.create_connection(("127.0.0.1", self.port), 1).close()
+        self.admin().list_topics(timeout=1)
+
+    def admin(self) -> AdminClient:
+        """Kept: one that is let go takes its answers along."""
+        if self._admin is None:
+            quiet = {"logger": _silent, "log_level": 0}
+            self._admin = AdminClient({"bootstrap.servers": self.bootstrap, **quiet})
+        return self._admin
+
+    def create_topic(self, name: str, partitions: int = 1, **settings: str) -> None:
+        """A topic, once it is there."""
+        give_up = time.monotonic() + 30
+        while True:
+            (made,) = self.admin().create_topics([NewTopic(name, partitions, self.copies, config=settings)]).values()
+            try:
+                made.result(30)
+            except KafkaException as error:
+                # The first question after a restart may meet what is left of an old connection.
+                if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                    return
+                if error.args[0].code() != KafkaError._TRANSPORT or time.monotonic() > give_up:
+                    raise
+                continue
+            return
+
+
+class KafkaServer(KafkaBroker):
     """Topics outlive a crash."""
 
     accounts = None  # the jars lie in our own cache
@@ -77,7 +130,6 @@ class KafkaServer(ServerProcess):
         controllers = controllers or {node: free_port()}
         self.copies = len(controllers)
         self._home = prepared("kafka", [_POM], lambda target: copy_jars(_POM, target / "lib"))
-        self._admin: AdminClient | None = None
         self._sasl_port = free_port()
         properties = {
             "process.roles": "broker,controller",
@@ -100,10 +152,6 @@ class KafkaServer(ServerProcess):
         if not (self.folder / "data/meta.properties").exists():
             settings = ("-t", cluster or fresh_cluster_id(), "-c", str(self._properties))
             self.run([*self._java(), "kafka.tools.StorageTool", "format", *settings])
-
-    @property
-    def bootstrap(self) -> str:
-        return f"127.0.0.1:{self.port}"
 
     @property
     def sasl(self) -> dict[str, str]:
@@ -135,34 +183,6 @@ class KafkaServer(ServerProcess):
 
     def command(self) -> list[str]:
         return [*self._java(), "kafka.Kafka", str(self._properties)]
-
-    def greet(self) -> None:
-        # Where there are others, one of them may give the answer.
-        socket.create_connection(("127.0.0.1", self.port), 1).close()
-        self.admin().list_topics(timeout=1)
-
-    def admin(self) -> AdminClient:
-        """Kept: one that is let go takes its answers along."""
-        if self._admin is None:
-            quiet = {"logger": _silent, "log_level": 0}
-            self._admin = AdminClient({"bootstrap.servers": self.bootstrap, **quiet})
-        return self._admin
-
-    def create_topic(self, name: str, partitions: int = 1, **settings: str) -> None:
-        """A topic, once it is there."""
-        give_up = time.monotonic() + 30
-        while True:
-            (made,) = self.admin().create_topics([NewTopic(name, partitions, self.copies, config=settings)]).values()
-            try:
-                made.result(30)
-            except KafkaException as error:
-                # The first question after a restart may meet what is left of an old connection.
-                if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
-                    return
-                if error.args[0].code() != KafkaError._TRANSPORT or time.monotonic() > give_up:
-                    raise
-                continue
-            return
 
     def _java(self) -> list[str]:
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
