@@ -21,7 +21,7 @@ from mstream.domain.batch import Document, Encoding
 from mstream.domain.uncut import Lines
 from mstream.encodings.json_exact import read, write
 from mstream.encodings.numbers import number
-from mstream.encodings.together import NULL, apart, has_not_finite, may_hold_null, text_of
+from mstream.encodings.together import GROUP, NULL, apart, has_not_finite, is_long, may_hold_null, text_of
 from mstream.errors import DecodeError, EncodeError
 from mstream.ports.roles import Failure
 
@@ -80,15 +80,20 @@ def _read(payload: bytes) -> Document:
 
 
 def _written_together(documents: Sequence[Document]) -> list[bytes | None] | None:
-    """All payloads by one call; None: some document needs the exact writer."""
-    count = len(documents)
-    try:
-        text = text_of(documents, None, _STRICT)
-    except TypeError:
-        return None
-    if may_hold_null(text, count) and _has_not_finite(documents):
-        return None
-    return [*apart(text, count)]
+    """All payloads by one call, or a call for each group of long ones; None: some document needs the exact writer."""
+    payloads: list[bytes | None] = []
+    most = GROUP
+    while len(payloads) < len(documents):
+        group = documents[len(payloads) : len(payloads) + most]
+        try:
+            text = text_of(group, None, _STRICT)
+        except TypeError:
+            return None
+        if may_hold_null(text, len(group)) and _has_not_finite(group):
+            return None
+        payloads += apart(text, len(group))
+        most = GROUP if is_long(text, len(group)) else len(documents)
+    return payloads
 
 
 def _written(document: Document) -> bytes:

@@ -23,7 +23,8 @@ _FRACTION: Final = b"\xcb"
 #: Fractions of a document, at most, that are looked at one by one.
 _FEW: Final = 4
 
-Pack = Callable[[Sequence[Document]], bytes]
+#: Long documents for one call: so many stay in the processor's cache until they are cut apart.
+GROUP: Final = 32
 
 
 def text_of(documents: Sequence[Document], default: Callable[[Any], Any] | None, options: int) -> bytes:
