@@ -74,7 +74,10 @@ def reset(  # noqa: PLR0913, PLR0917 - an argument for each option
     to_entry: Annotated[int | None, typer.Option(metavar="N", help="To an entry that `show` has listed.")] = None,
     to_beginning: Annotated[bool, typer.Option("--to-beginning", help="To the source's beginning.")] = False,  # noqa: FBT002 - a flag
     to_now: Annotated[bool, typer.Option("--to-now", help="To what comes after the next start.")] = False,  # noqa: FBT002 - a flag
-    to_position: Annotated[str | None, typer.Option(metavar="JSON", help="To these positions, by lane.")] = None,
+    to_position: Annotated[
+        str | None,
+        typer.Option(metavar="JSON", help="To these positions, by lane; lanes left out begin as the source says."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,  # noqa: FBT002 - a flag
     as_json: JsonOption = False,  # noqa: FBT002 - a flag
     url: UrlOption = None,
