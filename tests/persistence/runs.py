@@ -213,7 +213,11 @@ class Run:
                     break
                 except (StoreUnreachable, OutcomeUnknown, StaleCheckpoint) as error:
                     is_unsure = is_unsure or not isinstance(error, StaleCheckpoint)
-                    if is_unsure and pending is not None and await checkpoints.has_happened(pending):
+                    if (
+                        is_unsure
+                        and pending is not None
+                        and await checkpoints.has_happened(pending, list(pending.positions))
+                    ):
                         break
                     if isinstance(error, StaleCheckpoint):
                         raise

@@ -306,7 +306,9 @@ def test_an_engine_that_is_wrong_on_purpose_is_caught(engine: type[Run]) -> None
 class TakesSilenceForFailure(Transactions):
     """Wrong on purpose: a commit whose answer was lost is made again."""
 
-    async def _was_ours(self, error: MstreamError, pending: PendingCheckpoint | None, retry: Retry) -> bool:
+    async def _was_ours(
+        self, flights: list[Flight], error: MstreamError, pending: PendingCheckpoint | None, retry: Retry
+    ) -> bool:
         return False
 
 

@@ -291,10 +291,11 @@ class TransactionalCheckpoints:
                 continue  # given up while the transaction was under way
             self._claims[lane] = LaneClaim(position=position, revision=entry.revision, sequence=claim.sequence + 1)
 
-    async def has_happened(self, pending: PendingCheckpoint) -> bool:
+    async def has_happened(self, pending: PendingCheckpoint, held: Collection[Lane]) -> bool:
         """Ask the store whether a transaction whose answer was lost has happened.
 
-        One lane tells it, as all of them commit together; another may have a new owner already.
+        One lane tells it, as all of them commit together; another may have a new owner already. Its revisions are of
+        this transaction alone, so that a lane tells it by them also when it is not `held` any more.
         """
         if not pending.entries:
             return True
@@ -348,6 +349,9 @@ class CheckpointsInSource:
     def committed(self, pending: PendingCheckpoint) -> None:
         """The copy is saved with the next interval."""
 
-    async def has_happened(self, pending: PendingCheckpoint) -> bool:
-        """Ask the source's system; such a source gives no position that stands there already."""
-        return await self._source.has_committed(pending.positions)
+    async def has_happened(self, pending: PendingCheckpoint, held: Collection[Lane]) -> bool:
+        """Ask the source's system; such a source gives no position that stands there already.
+
+        Of lanes that are `held`: whoever has one by now may have come just as far.
+        """
+        return bool(held) and await self._source.has_committed({lane: pending.positions[lane] for lane in held})

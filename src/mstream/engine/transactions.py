@@ -77,7 +77,7 @@ class Transactions:
                 failures = await self._sink.write_with([each.batch for each in parts], pending)
             except MstreamError as error:
                 unsure = unsure or isinstance(error, OutcomeUnknown)
-                if unsure and await self._was_ours(error, pending, retry):
+                if unsure and await self._was_ours(flights, error, pending, retry):
                     break
                 if isinstance(error, StaleCheckpoint) and pending and self._still_ours(flights, pending) is None:
                     continue  # another member has one of the lanes already; the next attempt leaves it out
@@ -103,13 +103,20 @@ class Transactions:
             return pending
         return None
 
-    async def _was_ours(self, error: MstreamError, pending: PendingCheckpoint | None, retry: Retry) -> bool:
+    async def _was_ours(
+        self, flights: list[Flight], error: MstreamError, pending: PendingCheckpoint | None, retry: Retry
+    ) -> bool:
         """Whether an attempt whose answer was lost has happened; a stale checkpoint may be its doing."""
         if pending is None or not isinstance(error, OutcomeUnknown | StaleCheckpoint):
             return False
+        lanes, sequence = self._flow.parts.lanes, flights[-1].ticket.sequence
         while True:
             try:
-                return await self._checkpoints.has_happened(pending)
+                held = [lane for lane in pending.positions if lanes.holds(sequence, [lane])]
+                happened = await self._checkpoints.has_happened(pending, held)
+                # What is another's by now may be where it is by the other's doing: it is looked at anew.
+                if not happened or lanes.holds(sequence, held):
+                    return happened
             except MstreamError as unanswered:
                 if not unanswered.retryable:
                     raise

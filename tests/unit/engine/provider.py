@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from mstream.domain.service import ServiceConfig
 from mstream.ports.provider import MiddlewareRole, Provider, SinkRole, SourceRole
+from mstream.ports.roles import Lanes
 
 #: A part may be a catalog of schemas too.
 SCHEMAS: Callable[[Any], Any] | None = lambda live: live  # noqa: E731 - one of the provider's functions
@@ -30,7 +31,7 @@ def provider_on(
         config=ScriptedConfig,
         connect=connect,
         source=SourceRole(
-            open=lambda live, ref, options, resume, lanes: _resumed(live, resume),
+            open=lambda live, ref, options, resume, lanes: _resumed(live, resume, lanes),
             fingerprint=lambda config, ref, options: "scripted",
         ),
         sink=SinkRole(open=lambda live, ref, options: _opened(live)),
@@ -73,6 +74,7 @@ async def _opened(live: Any) -> AsyncIterator[Any]:
 
 
 @asynccontextmanager
-async def _resumed(source: Any, resume: Any) -> AsyncIterator[Any]:
+async def _resumed(source: Any, resume: Any, lanes: Lanes) -> AsyncIterator[Any]:
+    source.lanes = lanes
     source.begin(resume.positions)
     yield source

@@ -16,7 +16,7 @@ from mstream.engine.control import RunControl
 from mstream.engine.meter import Meter
 from mstream.errors import MstreamError, RecordRefused, Unreachable
 from mstream.ports.owner import LaneClaim
-from mstream.ports.roles import Failure, Limit, Transformed
+from mstream.ports.roles import Failure, Lanes, Limit, Transformed
 from tests.unit.engine.ways import Direct, Way
 
 
@@ -38,6 +38,8 @@ class ScriptedSource:
     at: dict[str, int] = field(default_factory=dict)
     reads: int = 0
     finishing: asyncio.Event = field(default_factory=asyncio.Event)
+    #: What it tells of its lanes, once it is open.
+    lanes: Lanes | None = None
 
     def begin(self, positions: Mapping[str, Any]) -> None:
         """Go on from stored positions."""

@@ -137,9 +137,9 @@ def test_a_commit_whose_answer_was_lost_is_recognised_by_any_of_its_lanes() -> N
         )
         checkpoints = TransactionalCheckpoints(spec, owner=owner, clock=VirtualClock())
         pending = await checkpoints.prepare({"a": 3, "b": 3})
-        assert not await checkpoints.has_happened(pending)
+        assert not await checkpoints.has_happened(pending, [])
         documents.commit(pending.entries)
         await owner.claim(["a"])
-        return await checkpoints.has_happened(pending)
+        return await checkpoints.has_happened(pending, [])
 
     assert run(story())
