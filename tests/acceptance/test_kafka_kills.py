@@ -23,10 +23,12 @@ RECORDS = 2000
 @pytest.mark.slow
 @pytest.mark.chaos
 @pytest.mark.parametrize(
-    ("target", "kills"), [(Messages, 1), (StaticMessages, 2), (OnceRows, 2)], ids=["least", "static", "rows"]
+    ("target", "whom"),
+    [(Messages, ["broker"]), (StaticMessages, ["worker", "both"]), (OnceRows, ["owner", "broker"])],
+    ids=["least", "static", "rows"],
 )
 def test_no_message_is_lost_whatever_is_killed(
-    target: type[TopicTarget], kills: int, tmp_path: Path, kafka_server: KafkaServer
+    target: type[TopicTarget], whom: list[str], tmp_path: Path, kafka_server: KafkaServer
 ) -> None:
     seed = random.SystemRandom().randrange(1_000_000)
 
@@ -37,12 +39,13 @@ def test_no_message_is_lost_whatever_is_killed(
         records=RECORDS,
         per_second=RECORDS / 6,
         seed=seed,
-        kills=kills,
+        kills=len(whom),
+        first=whom,
         session_ms=3000,
         room=10,
     )
 
-    assert len(run.kills) >= kills
+    assert [each.whom for each in run.kills][: len(whom)] == whom
     assert run.records >= RECORDS
     assert run.arrived >= run.records
 

@@ -38,11 +38,12 @@ def run(
     per_second: float,
     session_ms: int = 6000,
     room: float = 1,
+    first: Sequence[str] = (),
 ) -> tuple[Run, dict[str, Any]]:
-    """One flow on brokers that run, and what is reported of it; raises Broken."""
+    """One flow on brokers that run, and what is reported of it; `first`: who is killed first. Raises Broken."""
     opened = target(folder, brokers, session_ms=session_ms)
     try:
-        delivery = TopicDelivery(opened, records=records, per_second=per_second, seed=seed, room=room)
+        delivery = TopicDelivery(opened, records=records, per_second=per_second, seed=seed, room=room, first=first)
         found = delivery.run(kills=kills, seconds=None)
         return found, {**found.report(), "out_of_order": 0, **delivery.circumstances()}
     finally:
@@ -63,13 +64,22 @@ def run_twin(target: type[TopicTarget], folder: Path, brokers: Sequence[KafkaSer
 class TopicDelivery(Delivery):
     """Of records by key."""
 
-    def __init__(self, target: TopicTarget, *, records: int, per_second: float, seed: int, room: float = 1) -> None:
+    def __init__(
+        self,
+        target: TopicTarget,
+        *,
+        records: int,
+        per_second: float,
+        seed: int,
+        room: float = 1,
+        first: Sequence[str] = (),
+    ) -> None:
         super().__init__(target, records=records, per_second=per_second, seed=seed, room=room)
         self._flow = target
         self._writer = Numbers(target.bootstrap, target.topic, at_least=records, per_second=per_second)
         self._group = Group(target.bootstrap, target.group, target.topic)
         self._visitors = Visitors(target.bootstrap, target.group, target.topic, seed=seed, session_ms=target.session_ms)
-        self._deck: list[str] = []
+        self._deck = [*reversed(first)]
         #: A broker that is on its way back.
         self._returning: KafkaServer | None = None
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from zlib import crc32
 
 import pytest
 from confluent_kafka.admin import AclOperation, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
@@ -263,6 +264,34 @@ async def test_headers_keys_and_times_arrive(kafka_topics: KafkaTopics) -> None:
     assert second.headers() is None
     assert first.timestamp()[1] == 1_700_000_000_000
     assert second.timestamp()[1] > 1_700_000_000_000
+
+
+@pytest.mark.any_kafka
+@pytest.mark.parametrize("partitioner", [None, "consistent_random"])
+async def test_keys_lie_where_other_clients_put_them(kafka_topics: KafkaTopics, partitioner: str | None) -> None:
+    """By the murmur2 of Apache Kafka's own client, or as librdkafka puts them by itself: by CRC-32."""
+    murmur2 = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536, b"abc": 479470107}
+    topic = kafka_topics.create("orders", partitions=7)
+    batch = Batch(payloads=[b"1"] * len(murmur2), keys=list(murmur2), positions={"lane": 1})
+    options = {} if partitioner is None else {"partitioner": partitioner}
+    async with opened(kafka_topics.bootstrap, topic, **options) as sink:
+        assert list(await sink.write(batch)) == []
+
+    found = {each.key(): each.partition() for each in await read(kafka_topics, topic)}
+    wanted = {key: (crc32(key) if partitioner else value & 0x7FFFFFFF) % 7 for key, value in murmur2.items()}
+    assert found == wanted
+
+
+@pytest.mark.parametrize(("given", "idempotent"), [({}, True), ({"acks": "1"}, False)])
+async def test_a_producer_repeats_nothing_unless_it_waits_for_one_broker_alone(
+    given: dict[str, str], idempotent: bool
+) -> None:
+    async with opened("127.0.0.1:1", "orders", **given) as sink:
+        settings = sink._producing._settings_for((1_000_000, 1_000_000))
+
+    assert settings["enable.idempotence"] == str(idempotent).lower()
+    assert settings.get("enable.gapless.guarantee") == ("true" if idempotent else None)
+    assert settings.get("max.in.flight.requests.per.connection") == (None if idempotent else "1")
 
 
 async def test_each_record_goes_to_its_topic_and_topics_are_made(kafka_topics: KafkaTopics) -> None:

@@ -101,6 +101,32 @@ async def test_a_topic_that_goes_while_it_is_read(job: Job, running_kafka: Kafka
     assert topic in str(error)
 
 
+async def test_a_topic_that_may_be_missing_goes_before_its_messages_are_acknowledged(
+    job: Job, running_kafka: KafkaServer
+) -> None:
+    topic = job.topics.create("gone")
+    await job.produce(topic, *numbered(5))
+    async with job.member(topic, on_missing_topic="wait") as member:
+        await member.take(5)
+        delete_topic(running_kafka, topic)
+        await until_gone(running_kafka, topic)
+        await member.save()
+        assert member.source._consuming.error() is None
+
+
+async def test_a_topic_of_a_pattern_goes_and_the_others_are_read_on(job: Job, running_kafka: KafkaServer) -> None:
+    topics = [job.topics.create(each) for each in ("first", "second")]
+    for each in topics:
+        await job.produce(each, *numbered(5))
+    async with job.member(f"^{job.topics.prefix}.*") as member, member.going_on():
+        await until(lambda: len(member.values) == 10, "both topics are read")
+        delete_topic(running_kafka, topics[0])
+        await until_gone(running_kafka, topics[0])
+        await asyncio.sleep(4)
+        await job.produce(topics[1], b"on")
+        await until(lambda: member.values[10:] == [b"on"], "the other topic is read on")
+
+
 async def test_a_topic_that_is_made_anew_while_it_is_read_ends_at_a_lost_position(
     job: Job, running_kafka: KafkaServer
 ) -> None:

@@ -185,18 +185,24 @@ def _kafka_broker() -> KafkaBroker:
 
 
 @pytest.fixture
-def kafka_server(running_kafka: KafkaBroker) -> Iterator[KafkaBroker]:
-    """For tests that take the broker away."""
-    yield running_kafka
-    running_kafka.start()
+def suitable_kafka(running_kafka: KafkaBroker, request: pytest.FixtureRequest) -> KafkaBroker:
+    """The session's broker, if it will do for the test."""
+    if isinstance(running_kafka, TansuServer) and request.node.get_closest_marker("any_kafka") is None:
+        pytest.skip(f"Tansu cannot do this; {running_kafka.instead_because}")
+    return running_kafka
 
 
 @pytest.fixture
-def kafka_topics(running_kafka: KafkaBroker, request: pytest.FixtureRequest) -> KafkaTopics:
+def kafka_server(suitable_kafka: KafkaBroker) -> Iterator[KafkaBroker]:
+    """For tests that take the broker away."""
+    yield suitable_kafka
+    suitable_kafka.start()
+
+
+@pytest.fixture
+def kafka_topics(suitable_kafka: KafkaBroker) -> KafkaTopics:
     """Topics of a test."""
-    if isinstance(running_kafka, TansuServer) and request.node.get_closest_marker("any_kafka") is None:
-        pytest.skip(f"Tansu cannot do this; {running_kafka.instead_because}")
-    return KafkaTopics(running_kafka)
+    return KafkaTopics(suitable_kafka)
 
 
 @pytest.fixture(scope="session")

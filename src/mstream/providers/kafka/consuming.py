@@ -279,7 +279,7 @@ class Consuming:
             case Fault.OFFSET:
                 self._lost_place(partition, message.offset())
             case Fault.MISSING:
-                self._missing(partition.topic or ", ".join(self._topics))
+                self._missing(partition.topic)
             case _:
                 self._went_wrong(error, partition.topic)
 
@@ -301,10 +301,15 @@ class Consuming:
                 )
 
     def _missing(self, topic: str) -> None:
-        if self._reading.on_missing_topic is OnMissingTopic.WAIT:
+        if self._may_go(topic):
             log.warning("topic_missing", service=self._service.config.name, topic=topic)
         else:
             self._missed[topic] = monotonic() + _TO_APPEAR
+
+    def _may_go(self, topic: str | None) -> bool:
+        """Whether that topic, or where it is not known any, may be missing: one is waited for, or came by a pattern."""
+        named = {each for each in self._topics if not each.startswith("^")}
+        return self._reading.on_missing_topic is OnMissingTopic.WAIT or (topic not in named if topic else not named)
 
     def _look_for_missed(self, consumer: Consumer) -> None:
         """A topic that was just made is not known to every broker at once. Raises KafkaException."""
@@ -325,6 +330,9 @@ class Consuming:
         """The group changes all the time; everything else is told to the reader, who knows how to wait."""
         if not isinstance(error, MstreamError):
             if is_membership_fault(error):
+                return
+            if fault_of(error) is Fault.MISSING and self._may_go(topic):
+                self._bridge.wait(_AFTER_ERROR)
                 return
             error = self._service.error(error, self._where(topic))
         self._report(error, for_good=not error.retryable)

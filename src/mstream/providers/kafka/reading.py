@@ -15,6 +15,8 @@ from mstream.domain.service import RoleOptions
 
 #: What the name of a topic is made of.
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+#: What other regular expressions have and POSIX extended ones, which the client reads, have not.
+_FOREIGN = re.compile(r"\\[A-Za-z0-9]|\(\?|[*+?}][?+]|\[[:.=]")
 
 
 class Start(StrEnum):
@@ -101,12 +103,24 @@ def check(ref: SourceRef, options: KafkaSourceOptions) -> Sequence[tuple[str, st
     topics = topics_of(ref.resource)
     for each in topics:
         if each.startswith("^"):
-            try:
-                re.compile(each)
-            except re.error as error:
-                found.append(("resource", f"{each!r} is no regular expression: {error}"))
+            if problem := _problem_of(each):
+                found.append(("resource", f"{each!r}: {problem}"))
         elif not _NAME.fullmatch(each):
             found.append(("resource", f"{each!r} is no name of a topic; a pattern begins with ^"))
     if not topics:
         found.append(("resource", "name a topic, several with commas between them, or a ^pattern"))
     return found
+
+
+def _problem_of(pattern: str) -> str | None:
+    """Why the client cannot read it; None: it can, and finds what we find by it."""
+    if foreign := _FOREIGN.search(pattern):
+        return (
+            f"the client reads POSIX extended regular expressions, in which {foreign[0]!r} means nothing or something"
+            r" else; write [0-9] for \d, [A-Za-z0-9_] for \w, and no look-arounds"
+        )
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return f"it is no regular expression: {error}"
+    return None

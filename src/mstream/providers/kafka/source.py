@@ -15,8 +15,7 @@ from mstream.ports.roles import Lag, Lanes, Limit, Resume
 
 from .backlog import Backlog
 from .consuming import Consuming
-from .faults import FAILURES
-from .membership import is_membership_fault
+from .faults import FAILURES, Fault, fault_of
 from .messages import positions_after
 from .offsets import offset_in
 from .reading import KafkaSourceOptions, topics_of
@@ -59,14 +58,17 @@ class KafkaSource:
         return positions_after(batch, count)
 
     async def ack(self, positions: Mapping[Lane, Position | None]) -> None:
-        """Told to the group, which other tools look at; where it is just changing, the next time tells it."""
+        """Told to the group, which other tools look at; where it is just changing, the next time tells it.
+
+        What becomes of a topic that has gone is decided where it is read.
+        """
         if self._are_copies:
             return
         offsets = {lane: at for lane, position in positions.items() if (at := offset_in(position)) is not None}
         try:
             await self._consuming.commit(offsets)
         except FAILURES as error:
-            if not is_membership_fault(error):
+            if fault_of(error) not in {Fault.MEMBERSHIP, Fault.MISSING}:
                 raise self._service.error(error, f"topic {self._ref.resource!r}") from None
             log.info("offsets_not_committed", lanes=sorted(offsets))
 

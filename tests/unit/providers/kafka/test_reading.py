@@ -142,6 +142,19 @@ def test_a_job_has_a_group_and_each_member_a_name() -> None:
     assert not is_eager(found)
 
 
+@pytest.mark.parametrize("pattern", ["^a-\\d+", "^(?!a).*", "^a.*?b", "^[[:digit:]]+"])
+def test_a_pattern_that_the_client_reads_otherwise_is_refused(pattern: str) -> None:
+    (found,) = check(ref(pattern), KafkaSourceOptions())
+
+    assert found[0] == "resource"
+    assert "[0-9]" in found[1]
+
+
+@pytest.mark.parametrize("pattern", ["^shop\\..*", "^(a|b)-[0-9]+$", "^a[^b]?c{2}"])
+def test_a_pattern_that_everybody_reads_alike_is_taken(pattern: str) -> None:
+    assert not check(ref(pattern), KafkaSourceOptions())
+
+
 def test_a_static_member_is_known_by_its_number() -> None:
     assert of({"static_membership": True}, member=2)["group.instance.id"] == "mstream-orders-2"
     named = {"group.instance.id": "till"}
