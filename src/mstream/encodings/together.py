@@ -22,7 +22,6 @@ _NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 _FRACTION: Final = b"\xcb"
 #: Fractions of a document, at most, that are looked at one by one.
 _FEW: Final = 4
-
 #: Long documents for one call: so many stay in the processor's cache until they are cut apart.
 GROUP: Final = 32
 
