@@ -187,7 +187,7 @@ def _kafka_broker() -> KafkaBroker:
 @pytest.fixture
 def suitable_kafka(running_kafka: KafkaBroker, request: pytest.FixtureRequest) -> KafkaBroker:
     """The session's broker, if it will do for the test."""
-    if isinstance(running_kafka, TansuServer) and request.node.get_closest_marker("any_kafka") is None:
+    if not running_kafka.is_apache and request.node.get_closest_marker("any_kafka") is None:
         pytest.skip(f"Tansu cannot do this; {running_kafka.instead_because}")
     return running_kafka
 

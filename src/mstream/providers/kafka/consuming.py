@@ -300,11 +300,12 @@ class Consuming:
                     "position_lost", topic=partition.topic, partition=partition.partition, offset=offset, begun=begun
                 )
 
-    def _missing(self, topic: str) -> None:
+    def _missing(self, topic: str | None) -> None:
+        name = topic or ", ".join(self._topics)
         if self._may_go(topic):
-            log.warning("topic_missing", service=self._service.config.name, topic=topic)
+            log.warning("topic_missing", service=self._service.config.name, topic=name)
         else:
-            self._missed[topic] = monotonic() + _TO_APPEAR
+            self._missed[name] = monotonic() + _TO_APPEAR
 
     def _may_go(self, topic: str | None) -> bool:
         """Whether that topic, or where it is not known any, may be missing: one is waited for, or came by a pattern."""
@@ -332,6 +333,7 @@ class Consuming:
             if is_membership_fault(error):
                 return
             if fault_of(error) is Fault.MISSING and self._may_go(topic):
+                self._missing(topic)
                 self._bridge.wait(_AFTER_ERROR)
                 return
             error = self._service.error(error, self._where(topic))
