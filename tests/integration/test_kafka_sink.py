@@ -294,6 +294,27 @@ async def test_a_producer_repeats_nothing_unless_it_waits_for_one_broker_alone(
     assert settings.get("max.in.flight.requests.per.connection") == (None if idempotent else "1")
 
 
+@pytest.mark.parametrize(
+    ("settings", "codec"),
+    [({}, 0), ({"compression.type": "gzip"}, 1), ({"compression.type": "lz4"}, 3), ({"compression.type": "zstd"}, 4)],
+    ids=["none", "gzip", "lz4", "zstd"],
+)
+async def test_records_are_compressed_as_the_sink_says(
+    kafka_topics: KafkaTopics, kafka_server: KafkaServer, settings: dict[str, str], codec: int
+) -> None:
+    """As it stands on the broker's disk: behind 21 bytes of a batch its attributes, the codec in their last bits."""
+    topic = kafka_topics.create("orders")
+    batch = Batch(payloads=[b"pack" * 1000] * 20, positions={"lane": 1})
+    async with opened(kafka_topics.bootstrap, topic, **settings) as sink:
+        assert list(await sink.write(batch)) == []
+
+    (segment,) = (kafka_server.folder / "data" / f"{topic}-0").glob("*.log")
+    stored = segment.read_bytes()
+    assert int.from_bytes(stored[21:23]) & 0b111 == codec
+    assert (len(stored) < 10_000) == (codec > 0)
+    assert [each.value() for each in await read(kafka_topics, topic)] == [b"pack" * 1000] * 20
+
+
 async def test_each_record_goes_to_its_topic_and_topics_are_made(kafka_topics: KafkaTopics) -> None:
     prefix = kafka_topics.prefix
     payloads = [b'{"at":"eu","n":1}', b'{"at":"us","n":2}', b'{"n":3}', b'{"at":"e u"}', b'{"at":"eu","n":4}']
