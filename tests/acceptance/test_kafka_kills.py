@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 
 from tests.chaos import kafka, kafka_findings
 from tests.chaos.kafka_feed import PARTITIONS, Log, Row, key_of
-from tests.chaos.kafka_flows import Messages, OnceRows, StaticMessages, TopicTarget, numbers_of, offsets_in
+from tests.chaos.kafka_flows import Messages, OnceDocuments, OnceRows, StaticMessages, TopicTarget, numbers_of, offsets_in
 from tests.chaos.stream import line, record
 from tests.servers.kafka import KafkaServer, KafkaTopics
 
@@ -24,8 +24,13 @@ RECORDS = 2000
 @pytest.mark.chaos
 @pytest.mark.parametrize(
     ("target", "whom"),
-    [(Messages, ["broker"]), (StaticMessages, ["worker", "both"]), (OnceRows, ["owner", "broker"])],
-    ids=["least", "static", "rows"],
+    [
+        (Messages, ["broker"]),
+        (StaticMessages, ["worker", "both"]),
+        (OnceRows, ["owner", "broker"]),
+        (OnceDocuments, ["worker", "owner"]),
+    ],
+    ids=["least", "static", "rows", "documents"],
 )
 def test_no_message_is_lost_whatever_is_killed(
     target: type[TopicTarget], whom: list[str], tmp_path: Path, kafka_server: KafkaServer

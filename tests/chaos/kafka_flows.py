@@ -1,4 +1,4 @@
-"""Flows out of a topic that are killed: into another topic, and into SQLite."""
+"""Flows out of a topic that are killed: into another topic, into SQLite, and into a collection."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.chaos.flows import INTERVAL_MS, Table, Target
 from tests.chaos.kafka_feed import PARTITIONS, Log, Offsets, Row
+from tests.chaos.mongodb_nx import NxWithTransactions
 from tests.servers.kafka import KafkaServer
 
 BATCH = 200
@@ -30,7 +31,7 @@ port = 0
 workers = 2
 [system.instance]
 lease_sec = 30
-
+{system}
 [[services]]
 provider = "kafka"
 name = "bus"
@@ -64,6 +65,8 @@ class TopicTarget(Target):
     #: It is judged by more than it can keep: something must be found.
     must_fail = False
     service = ""
+    #: Further tables of `[system]`.
+    system = ""
 
     def __init__(self, folder: Path, brokers: Sequence[KafkaServer], *, session_ms: int) -> None:
         self.folder = folder
@@ -81,6 +84,7 @@ class TopicTarget(Target):
         (folder / "out").mkdir()
         self.config.write_text(
             _CONFIG.format(
+                system=self.system,
                 bootstrap=self.bootstrap,
                 session=session_ms,
                 heartbeat=session_ms // 4,
@@ -192,6 +196,49 @@ class OnceRows(TopicTarget, Table):
     sink = 'service_name = "out"\nresource = "records"'
 
 
+class OnceDocuments(TopicTarget):
+    """Into a collection as new documents, with the positions in the same transactions."""
+
+    name = "topic to collection, effectively once"
+    delivery = "effectively_once"
+    resource = "records"
+    system = '[system.checkpoints]\nservice_name = "out"\nresource = "mstream-checkpoints"\n'
+    sink = 'service_name = "out"\nresource = "records"\noutput_encoding = "bson"'
+
+    def __init__(self, folder: Path, brokers: Sequence[KafkaServer], *, session_ms: int) -> None:
+        self._server = NxWithTransactions()
+        self._server.start()
+        database = self._server.create_database()
+        self._client = database.client()
+        self._database = self._client[database.name]
+        super().__init__(folder, brokers, session_ms=session_ms)
+
+    @property
+    def service(self) -> str:
+        uri, name = self._server.uri, self._database.name
+        return f'provider = "mongodb"\nname = "out"\nconnection_string = "{uri}"\ndb_name = "{name}"'
+
+    def extent(self) -> int:
+        return self._database["records"].estimated_document_count()
+
+    def count(self, extent: int) -> int:
+        return extent
+
+    def numbers(self) -> AbstractSet[int]:
+        return {each["n"] for each in self.arrived()}
+
+    def arrived(self) -> Sequence[dict[str, Any]]:
+        return list(self._database["records"].find({}, {"_id": 0}))
+
+    def stored(self) -> Offsets:
+        return offsets_in(list(self._database["mstream-checkpoints"].find()))
+
+    def close(self) -> None:
+        self._client.close()
+        self._server.remove()
+        super().close()
+
+
 class Twin(Messages):
     """Delivers at least once, and is judged as if it delivered effectively once."""
 
@@ -214,4 +261,4 @@ def offsets_in(checkpoints: Sequence[dict[str, Any]]) -> Offsets:
     return dict(found)
 
 
-TARGETS: tuple[type[TopicTarget], ...] = (Messages, OnceMessages, StaticMessages, OnceRows, Twin)
+TARGETS: tuple[type[TopicTarget], ...] = (Messages, OnceMessages, StaticMessages, OnceRows, OnceDocuments, Twin)
