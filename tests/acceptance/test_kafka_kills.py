@@ -13,7 +13,15 @@ from confluent_kafka import Producer
 
 from tests.chaos import kafka, kafka_findings
 from tests.chaos.kafka_feed import PARTITIONS, Log, Row, key_of
-from tests.chaos.kafka_flows import Messages, OnceDocuments, OnceRows, StaticMessages, TopicTarget, numbers_of, offsets_in
+from tests.chaos.kafka_flows import (
+    Messages,
+    OnceDocuments,
+    OnceRows,
+    StaticMessages,
+    TopicTarget,
+    numbers_of,
+    offsets_in,
+)
 from tests.chaos.stream import line, record
 from tests.servers.kafka import KafkaServer, KafkaTopics
 

@@ -11,8 +11,9 @@ import pytest
 
 from mstream.domain.batch import Batch
 from mstream.domain.checkpoint import Lane, Position
+from mstream.domain.run import Lag
 from mstream.errors import PositionLost, ServiceError, Unreachable
-from mstream.ports.roles import Lag, Limit, Source
+from mstream.ports.roles import Limit, Source
 from tests.contracts import source_checks as checks
 from tests.contracts.memory_harness import MemorySourceHarness
 from tests.contracts.source_checks import PLANTED, SourceHarness

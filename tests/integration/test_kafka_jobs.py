@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from confluent_kafka import KafkaException
 
@@ -44,6 +46,12 @@ def is_shared(found: dict[str, set[int]]) -> bool:
     return sorted(map(len, found.values())) == [2, 2] and set().union(*found.values()) == {0, 1, 2, 3}
 
 
+def behind(client: httpx.Client) -> dict[str, int | None]:
+    """By lane: how many messages are left."""
+    lags = client.get("/jobs/copy").json()["counters"]["lags"]
+    return {lane: lag["records"] for lane, lag in lags.items()}
+
+
 def test_two_members_share_the_partitions_and_none_is_lost_with_a_worker(
     tmp_path: Path, feed: Feed, kafka_topics: KafkaTopics
 ) -> None:
@@ -58,9 +66,11 @@ def test_two_members_share_the_partitions_and_none_is_lost_with_a_worker(
     shares: list[Any] = []
 
     feed.more(4000)
-    with Program(tmp_path, "run") as program:
+    with Program(tmp_path, "run") as program, closing(program.ready()) as client:
         shares.append(until(lambda: is_shared(found := seats(kafka_topics.server, group)) and found, "two members"))
         until(feed.is_there, "everything has arrived")
+        level = {f"{feed.source}/{each}": 0 for each in range(4)}
+        until(lambda: behind(client) == level, "every partition is read to its end, as both members tell")
         pids = workers(program)
         os.kill(pids[0], signal.SIGKILL)
         feed.more(4000)

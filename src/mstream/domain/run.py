@@ -83,6 +83,15 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """How far behind its head a lane is; None: unknown."""
+
+    records: int | None = None
+    bytes: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
     """The last that is known of a run; counters never fall within a run."""
 
@@ -110,6 +119,8 @@ class RunStatus:
     lag_records: int | None = None
     lag_bytes: int | None = None
     lag_seconds: float | None = None
+    #: The same by lane.
+    lags: Mapping[str, Lag] = field(default_factory=dict)
 
 
 _COUNTERS = (
@@ -140,6 +151,7 @@ def together(now: Sequence[RunStatus], before: Sequence[RunStatus] = ()) -> RunS
         lag_records=_sum(each.lag_records for each in now),
         lag_bytes=_sum(each.lag_bytes for each in now),
         lag_seconds=max(_known(each.lag_seconds for each in now), default=None),
+        lags={lane: lag for each in now for lane, lag in each.lags.items()},
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from mstream.domain.run import Lag
 
 
 @dataclass(slots=True)
@@ -28,6 +31,8 @@ class Meter:
     lag_records: int | None = None
     lag_bytes: int | None = None
     lag_seconds: float | None = None
+    #: By lane.
+    lags: Mapping[str, Lag] = field(default_factory=dict)
 
 
 class StagePage(Protocol):

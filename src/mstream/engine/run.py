@@ -215,10 +215,12 @@ class Run:
             return
         while True:
             try:
-                lags = (await source.lag()).values()
+                by_lane = await source.lag()
             except MstreamError as error:
                 meter.last_error_code, meter.last_error = error.code, str(error)
             else:
+                lags = by_lane.values()
+                meter.lags = by_lane
                 meter.lag_records = _total([each.records for each in lags])
                 meter.lag_bytes = _total([each.bytes for each in lags])
                 meter.lag_seconds = max((each.seconds for each in lags if each.seconds is not None), default=None)

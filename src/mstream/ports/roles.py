@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from mstream.domain.batch import Batch, Form
 from mstream.domain.checkpoint import Lane, Position
 from mstream.domain.orders import SnapshotOrder
+from mstream.domain.run import Lag
 from mstream.errors import MstreamError
 from mstream.ports.checkpoints import PendingCheckpoint
 
@@ -92,15 +93,6 @@ class Pausable(Protocol):
 
     async def resume(self, lanes: Collection[Lane]) -> None:
         """Brings their records again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lag:
-    """How far behind its head a lane is; None: unknown."""
-
-    records: int | None = None
-    bytes: int | None = None
-    seconds: float | None = None
 
 
 @runtime_checkable

@@ -277,4 +277,5 @@ def status_of(meter: Meter, now: float) -> RunStatus:
         lag_records=meter.lag_records,
         lag_bytes=meter.lag_bytes,
         lag_seconds=meter.lag_seconds,
+        lags=meter.lags,
     )

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from mstream.control.chronicle import Chronicle
 from mstream.control.until_idle import idle
 from mstream.domain.job import Intent, Phase, may_follow
-from mstream.domain.run import Ending, Outcome, RunStatus
+from mstream.domain.run import Ending, Lag, Outcome, RunStatus
 from mstream.errors import Unavailable
 from mstream.providers.memory.documents import MemoryDocuments
 from mstream.stores.runs import RunLog
@@ -404,7 +404,10 @@ def test_leaving_waits_for_the_drain_of_all() -> None:
 
 def test_counters_are_those_of_all_members_and_of_all_their_starts() -> None:
     def script(delivered: int, **keys: Any) -> Script:
-        return Script(status=RunStatus(records_delivered=delivered, lag_records=delivered, in_flight=1), **keys)
+        lags = {f"orders/{delivered}": Lag(records=delivered)}
+        return Script(
+            status=RunStatus(records_delivered=delivered, lag_records=delivered, lags=lags, in_flight=1), **keys
+        )
 
     async def story() -> None:
         async with shared(script(100), script(10, lasts=1, ends=DROPPED), script(1), members=2) as it:
@@ -413,6 +416,7 @@ def test_counters_are_those_of_all_members_and_of_all_their_starts() -> None:
             view = it.manager.view("copy")
             assert (view.status.records_delivered, view.status.lag_records, view.status.in_flight) == (111, 101, 2)
             assert [each.status.records_delivered for each in view.members] == [100, 11]
+            assert view.status.lags == {"orders/100": Lag(records=100), "orders/1": Lag(records=1)}
 
     run(story())
 

@@ -11,8 +11,9 @@ from typing import TypeVar
 from mstream.domain.batch import Batch, Encoding
 from mstream.domain.checkpoint import Lane, Position
 from mstream.domain.connector import SourceRef
+from mstream.domain.run import Lag
 from mstream.foundation.concurrency import shielded
-from mstream.ports.roles import Lag, Limit, Resume
+from mstream.ports.roles import Limit, Resume
 from mstream.providers.file.config import FileSourceOptions
 from mstream.providers.file.folder import Folder
 from mstream.providers.file.following import Following

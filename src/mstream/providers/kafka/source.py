@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from mstream.domain.batch import Batch, Encoding
 from mstream.domain.checkpoint import Lane, Position
 from mstream.domain.connector import SourceRef
+from mstream.domain.run import Lag
 from mstream.foundation.clock import SystemClock
 from mstream.foundation.concurrency import shielded
 from mstream.observability.logs import get_logger
-from mstream.ports.roles import Lag, Lanes, Limit, Resume
+from mstream.ports.roles import Lanes, Limit, Resume
 
 from .backlog import Backlog
 from .consuming import Consuming

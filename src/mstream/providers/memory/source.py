@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from mstream.domain.batch import Batch
 from mstream.domain.checkpoint import Lane, Position
+from mstream.domain.run import Lag
 from mstream.errors import PositionLost
-from mstream.ports.roles import Lag, Lanes, Limit, Resume
+from mstream.ports.roles import Lanes, Limit, Resume
 from mstream.providers.memory.config import MemorySourceOptions
 from mstream.providers.memory.queue import MemoryQueue, MemoryRecord
 

@@ -12,10 +12,11 @@ from mstream.domain.batch import Batch, Encoding
 from mstream.domain.checkpoint import Lane, Position
 from mstream.domain.connector import SourceRef
 from mstream.domain.orders import SnapshotOrder
+from mstream.domain.run import Lag
 from mstream.errors import Conflict, GuaranteeUnavailable, PositionLost, ServiceError
 from mstream.foundation.concurrency import begun, shielded
 from mstream.observability.logs import get_logger
-from mstream.ports.roles import Lag, Limit, Resume
+from mstream.ports.roles import Limit, Resume
 
 from .beside import Beside
 from .config import MongodbSourceOptions, OnHistoryLost, TakeSnapshot

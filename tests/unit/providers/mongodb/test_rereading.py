@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 
 from mstream.domain.batch import Batch
 from mstream.domain.orders import SnapshotOrder
+from mstream.domain.run import Lag
 from mstream.errors import AccessDenied, Conflict, PositionLost, Unreachable, UsageError
-from mstream.ports.roles import Lag, Limit, Snapshotting
+from mstream.ports.roles import Limit, Snapshotting
 from mstream.providers.mongodb.places import Place, Range, Snapshot, query_of, stand_of
 from mstream.providers.mongodb.ranges import among, both, named
 from tests.servers.replay import Replay, token

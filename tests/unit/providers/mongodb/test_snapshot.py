@@ -10,8 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from mstream.domain.batch import Batch, Operation
+from mstream.domain.run import Lag
 from mstream.errors import GuaranteeUnavailable, PositionLost, Unreachable
-from mstream.ports.roles import Lag, Limit
+from mstream.ports.roles import Limit
 from tests.servers.replay import Replay, token
 from tests.servers.replica import refusal
 from tests.unit.providers.mongodb.test_source import PATIENCE, played, source_on
