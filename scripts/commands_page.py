@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -176,6 +177,11 @@ def _split(words: Sequence[str]) -> Iterator[list[str]]:
     yield call
 
 
+@functools.cache
+def _whole_command() -> Any:  # noqa: ANN401
+    return get_command(application())
+
+
 def refusal(words: Sequence[str]) -> str | None:
     """Why mstream would not take this command line; None: it would."""
     given = list(words)
@@ -183,8 +189,7 @@ def refusal(words: Sequence[str]) -> str | None:
         return None
     if given[0].startswith("-"):
         given.insert(0, "run")
-    command: Any = get_command(application())
-    path = ["mstream"]
+    command, path = _whole_command(), ["mstream"]
     while hasattr(command, "commands"):
         if not given or given == ["--help"]:
             return None

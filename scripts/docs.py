@@ -1,7 +1,7 @@
 """Generate the reference pages from the code; check links, configuration examples and commands in every page.
 
 `python scripts/docs.py` writes what is stale, `--check` only says so. `--run` also executes the blocks that ask for
-it (see `blocks.py`), of the pages that are named or of all.
+it (see `blocks.py`); with names of pages it does that alone, for those.
 """
 
 from __future__ import annotations
@@ -56,8 +56,21 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing")
     parser.add_argument("--run", action="store_true", help="execute the blocks that are marked for it")
-    parser.add_argument("pages", nargs="*", type=Path, help="run the blocks of these pages; of all without any")
+    parser.add_argument("pages", nargs="*", type=Path, help="only run the blocks of these pages")
     chosen = parser.parse_args(arguments)
+    if chosen.pages and not chosen.run:
+        parser.error("pages are named to be run: say --run")
+    problems = [] if chosen.pages else stale_or_wrong(write=not chosen.check)
+    if chosen.run:
+        for page in [each.resolve() for each in chosen.pages] or documents():
+            problems += failures(page)
+    for each in problems:
+        print(each, file=sys.stderr)
+    return 3 if problems else 0
+
+
+def stale_or_wrong(*, write: bool) -> list[str]:
+    """What is to be done about the pages; generated ones that are stale are written, if they may be."""
     pages = {
         "configuration.md": configuration(),
         "errors.md": errors(),
@@ -66,7 +79,7 @@ def main(arguments: list[str]) -> int:
         "startup.md": f"# What a start does\n\n{_MADE}{startup_page.page()}",
     }
     stale = [name for name, text in pages.items() if not is_current(REFERENCE / name, text)]
-    if not chosen.check:
+    if write:
         REFERENCE.mkdir(parents=True, exist_ok=True)
         for name in stale:
             (REFERENCE / name).write_text(pages[name])
@@ -76,12 +89,7 @@ def main(arguments: list[str]) -> int:
     problems += [*events_page.problems(), *api_page.problems((REFERENCE / "api.md").read_text())]
     for page in documents():
         problems += [*broken_links(page), *refused_examples(page), *refused_commands(page)]
-    if chosen.run:
-        for page in [each.resolve() for each in chosen.pages] or documents():
-            problems += failures(page)
-    for each in problems:
-        print(each, file=sys.stderr)
-    return 3 if problems else 0
+    return problems
 
 
 def is_current(path: Path, text: str) -> bool:

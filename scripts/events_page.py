@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,7 @@ def problems() -> Iterator[str]:
         yield f"scripts/event_texts.py explains {each!r}, which is no event"
 
 
+@functools.cache
 def events() -> dict[str, Event]:
     """Every event of the program, by name. Raises ValueError for a call whose event cannot be told."""
     found: dict[str, Event] = {}
