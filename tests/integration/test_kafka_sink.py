@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from zlib import crc32
 
 import pytest
+from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AclOperation, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from mstream.domain.batch import Batch, Operation
@@ -19,7 +21,7 @@ from mstream.providers.kafka import PROVIDER
 from mstream.providers.kafka.config import KafkaConfig
 from mstream.providers.kafka.service import KafkaService
 from mstream.providers.kafka.sink import KafkaSink
-from tests.contracts.kafka_harness import messages_of
+from tests.contracts.kafka_harness import Quiet, messages_of
 from tests.servers.kafka import PASSWORD, KafkaServer, KafkaTopics
 from tests.servers.process import free_port
 
@@ -313,6 +315,38 @@ async def test_records_are_compressed_as_the_sink_says(
     assert int.from_bytes(stored[21:23]) & 0b111 == codec
     assert (len(stored) < 10_000) == (codec > 0)
     assert [each.value() for each in await read(kafka_topics, topic)] == [b"pack" * 1000] * 20
+
+
+class Called:
+    """What a message is given with."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+
+    def __call__(self, error: KafkaError, message: Message) -> None:
+        self.codes.append(error.code())
+
+
+@pytest.mark.any_kafka
+async def test_the_client_holds_what_it_would_call_until_it_is_done_with_the_message(kafka_topics: KafkaTopics) -> None:
+    """What tells us that messages are delivered; nothing in the client's documentation says so."""
+    topic = kafka_topics.create("orders", **{"max.message.bytes": "1000"})
+    nowhere = {"bootstrap.servers": f"127.0.0.1:{free_port()}", "message.timeout.ms": "1500"}
+    there = {"bootstrap.servers": kafka_topics.bootstrap}
+    found: list[Any] = []
+    for settings, value in ((there, b"small"), (there, b"large" * 1000), (nowhere, b"small")):
+        producer = Producer({**settings, "delivery.report.only.error": True, "linger.ms": "500", "logger": Quiet()})
+        called = Called()
+        codes, watch = called.codes, weakref.ref(called)
+        producer.produce(topic, value, on_delivery=called)
+        del called
+        producer.poll(0)
+        assert watch() is not None, "it is not sent yet"
+        assert producer.flush(20) == 0
+        found.append(codes)
+        assert watch() is None
+
+    assert found == [[], [KafkaError.MSG_SIZE_TOO_LARGE], [KafkaError._MSG_TIMED_OUT]]
 
 
 async def test_each_record_goes_to_its_topic_and_topics_are_made(kafka_topics: KafkaTopics) -> None:

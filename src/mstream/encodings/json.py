@@ -21,7 +21,7 @@ from mstream.domain.batch import Document, Encoding
 from mstream.domain.uncut import Lines
 from mstream.encodings.json_exact import read, write
 from mstream.encodings.numbers import number
-from mstream.encodings.together import GROUP, NULL, apart, has_not_finite, is_long, may_hold_null, text_of
+from mstream.encodings.together import GROUP, NULL, all_finite, apart, has_not_finite, is_long, may_hold_null, text_of
 from mstream.errors import DecodeError, EncodeError
 from mstream.ports.roles import Failure
 
@@ -106,6 +106,8 @@ def _written(document: Document) -> bytes:
 
 def _has_not_finite(documents: Sequence[Document]) -> bool:
     """Whether NaN or an infinity is among them, which the fast encoder writes as null."""
+    if all_finite(documents):
+        return False
     try:
         return has_not_finite(msgspec.msgpack.encode(documents), len(documents))
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import orjson
@@ -20,6 +21,8 @@ _LONG: Final = 1000
 #: NaN or an infinity in MessagePack, where every fraction is a mark and eight bytes.
 _NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 _FRACTION: Final = b"\xcb"
+#: Types of values that hold no others.
+_LEAVES: Final = frozenset({str, int, float, bool, type(None)})
 #: Fractions of a document, at most, that are looked at one by one.
 _FEW: Final = 4
 #: Long documents for one call: so many stay in the processor's cache until they are cut apart.
@@ -61,6 +64,19 @@ def may_hold_null(text: bytes, count: int) -> bool:
 def is_long(text: bytes, count: int) -> bool:
     """Whether its documents are long ones."""
     return len(text) > _LONG * count
+
+
+def all_finite(documents: Sequence[Document]) -> bool:
+    """Whether they are objects of plain values without NaN or an infinity; False: nobody knows."""
+    try:
+        values = list(chain.from_iterable(map(dict.values, documents)))
+    except TypeError:
+        return False
+    kinds = set(map(type, values))
+    if not kinds <= _LEAVES:
+        return False
+    total = sum([each for each in values if type(each) is float]) if float in kinds else 0.0
+    return total - total == 0
 
 
 def has_not_finite(packed: bytes, count: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 from confluent_kafka import KafkaException, Producer
 
 from .faults import unwrapped
-from .lots import Lot
+from .lots import Lot, Report
 from .records import Messages
 
 #: What a producer needs for it beside its other settings: no message shares its fate with others, none is overtaken.
@@ -28,21 +28,21 @@ async def each_alone(producer: Producer, messages: Messages, indexes: Collection
     wanted = frozenset(indexes)
     lot = Lot(messages, lambda error, topic: None)
     lot.is_exact = True
-    lot.left = len(wanted)
+    report = Report(lot)
     until = lot.began + (patience or float("inf"))
     for index, topic, value, key, time, headers in messages.rows():
         while index in wanted:
             try:
-                producer.produce(topic, value, key, -1, lot.report, None, time, headers)  # type: ignore[arg-type]  # dict is invariant
+                producer.produce(topic, value, key, -1, report, None, time, headers)  # type: ignore[arg-type]  # dict is invariant
             except BufferError:
                 await _report(producer, lot, until)
                 continue
             except KafkaException as error:
-                lot.refused[index] = error
-                lot.skip(1)
+                lot.refuse(index, error)
             break
-    while lot.left:
+    while len(producer):
         await _report(producer, lot, until)
+    lot.done.set_result(None)
     return lot
 
 

@@ -1,11 +1,13 @@
-"""The messages of one batch at a producer, counted down."""
+"""The messages of one batch at a producer, and when the producer is done with them."""
 
 from __future__ import annotations
 
 import asyncio
+import weakref
+from collections import deque
 from collections.abc import Callable
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from .faults import OF_A_RECORD, fault_of
 from .records import Messages
@@ -14,18 +16,20 @@ from .records import Messages
 class Lot:
     """The messages of one batch at a producer."""
 
-    __slots__ = ("began", "done", "failed", "is_exact", "left", "messages", "number", "on_failure", "refused", "unsent")
+    __slots__ = ("began", "done", "failed", "given", "is_exact", "messages", "number", "refused", "tell", "unsent")
 
     def __init__(self, messages: Messages, on_failure: Callable[[KafkaError, str | None], None]) -> None:
         loop = asyncio.get_running_loop()
-        self.on_failure = on_failure
+        #: Hears of each failure.
+        self.tell = on_failure
         #: Which one of its sink's it is.
         self.number = 0
         self.messages = messages
         self.began = loop.time()
-        #: Done once every message has been reported.
+        #: Done once the producer is done with every message.
         self.done: asyncio.Future[None] = loop.create_future()
-        self.left = len(messages.values) - len(messages.refused)
+        #: How many the producer has taken.
+        self.given = 0
         #: What was reported with an error.
         self.failed: list[tuple[KafkaError, Message]] = []
         #: Indexes that the client has refused by itself.
@@ -34,23 +38,10 @@ class Lot:
         self.unsent: list[int] = []
         #: No message has failed because of another one.
         self.is_exact = False
-        if not self.left:
-            self.done.set_result(None)
 
-    def report(self, error: KafkaError | None, message: Message) -> None:
-        """What the client says of one message; called in a poll."""
-        if error is not None:
-            self.failed.append((error, message))
-            self.on_failure(error, message.topic())
-        self.left -= 1
-        if not self.left and not self.done.done():
-            self.done.set_result(None)
-
-    def skip(self, count: int) -> None:
-        """So many are not reported."""
-        self.left -= count
-        if not self.left and not self.done.done():
-            self.done.set_result(None)
+    def refuse(self, index: int, error: KafkaException | TypeError | ValueError) -> None:
+        """The client does not take this one; what the error has come through would keep the lot's report."""
+        self.refused[index] = error.with_traceback(None)
 
     def is_delivered(self) -> bool:
         """Every message is acknowledged, but for those that the client itself has refused."""
@@ -59,3 +50,53 @@ class Lot:
     def has_bad_records(self) -> bool:
         """Whether the cluster has refused one of its messages, or those that came with it."""
         return any(fault_of(error) in OF_A_RECORD for error, _ in self.failed)
+
+
+class Report:
+    """Called in a poll for each message that was not delivered.
+
+    The client holds it for every message until it is done with that, delivered or not: with the last one it goes.
+    """
+
+    __slots__ = ("__weakref__", "_lot")
+
+    def __init__(self, lot: Lot) -> None:
+        self._lot = lot
+
+    def __call__(self, error: KafkaError | None, message: Message) -> None:
+        """As the client calls it."""
+        if error is not None:
+            self._lot.failed.append((error, message))
+            self._lot.tell(error, message.topic())
+
+
+class Ledger:
+    """What one producer owes: it tells of failures alone, as telling of every message costs more than sending it.
+
+    A lot is done when its report is gone, and when the producer has also done with as many messages as were given to
+    it in all lots that are done: should a client let go of reports too early, nothing counts as delivered that is not.
+    """
+
+    def __init__(self, producer: Producer) -> None:
+        self.producer = producer
+        #: Messages that it has taken, and those of lots that are done.
+        self.given = 0
+        self._done = 0
+        #: Lots whose reports are gone.
+        self._silent: deque[Lot] = deque()
+        self._watches: dict[Lot, weakref.ref[Report]] = {}
+
+    def report(self, lot: Lot) -> Report:
+        """What the producer is given with the messages of the lot; whoever has it lets go of it after the last one."""
+        found, silent = Report(lot), self._silent
+        self._watches[lot] = weakref.ref(found, lambda _: silent.append(lot))
+        return found
+
+    def settle(self) -> None:
+        """Lots that are done are told so; called after polls."""
+        while self._silent and self._done + self._silent[0].given <= self.given - len(self.producer):
+            lot = self._silent.popleft()
+            del self._watches[lot]
+            self._done += lot.given
+            if not lot.done.done():
+                lot.done.set_result(None)

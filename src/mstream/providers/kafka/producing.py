@@ -1,4 +1,4 @@
-"""Batches at a producer: begun in order, counted down by one callback each, failed together so that none is overtaken.
+"""Batches at a producer: begun in order, failed together so that none is overtaken.
 
 The producer is idempotent and gapless, and never gives up a message by itself: what cannot be delivered in time is
 taken back with everything behind it, and a new producer begins after that.
@@ -18,7 +18,7 @@ from mstream.errors import MstreamError, ServiceError, Unreachable
 
 from .faults import HOPELESS, OF_A_RECORD, Fault, fault_of, unwrapped
 from .isolating import SETTINGS, each_alone
-from .lots import Lot
+from .lots import Ledger, Lot, Report
 from .options import Client
 from .order import Order
 from .outcomes import told_apart
@@ -47,6 +47,8 @@ class Producing:
         self.what = what
         self._loop = asyncio.get_running_loop()
         self._producer: Producer | None = None
+        #: Of the producer that there is.
+        self._ledger: Ledger | None = None
         self._lots: dict[Lot, None] = {}
         #: Why nothing more is given to this producer, and since when.
         self._spoilt: MstreamError | None = None
@@ -146,39 +148,44 @@ class Producing:
         self._make(sizes)
 
     async def _begin(self, lot: Lot) -> None:
+        assert self._ledger is not None  # noqa: S101 - made before
         rows = lot.messages.rows()
-        row = self._produce(rows, lot)
+        report = self._ledger.report(lot)
+        row = self._produce(rows, lot, report)
         while row is not None:
             await self._room()
             if self._spoilt is not None:
-                unsent = [row[0], *(each[0] for each in rows)]
-                lot.unsent += unsent
-                lot.skip(len(unsent))
+                lot.unsent += [row[0], *(each[0] for each in rows)]
                 return
-            row = self._produce(chain((row,), rows), lot)
+            row = self._produce(chain((row,), rows), lot, report)
         self._poll()
 
-    def _produce(self, rows: Iterator[Row], lot: Lot) -> Row | None:
+    def _produce(self, rows: Iterator[Row], lot: Lot, report: Report) -> Row | None:
         """The row before which the producer's queue is full; None: all of them are in it."""
         assert self._producer is not None  # noqa: S101 - made before
-        produce, report = self._producer.produce, lot.report
+        assert self._ledger is not None  # noqa: S101 - made with it
+        produce = self._producer.produce
+        left, given = None, 0
         for row in rows:
             index, topic, value, key, time, headers = row
             try:
                 produce(topic, value, key, -1, report, None, time, headers)  # type: ignore[arg-type]  # dict is invariant
             except BufferError:
-                return row
+                left = row
+                break
             except KafkaException as error:
                 if fault_of(error) not in OF_A_RECORD:
                     self._failed(error.args[0], topic)
                     lot.unsent.append(index)
                 else:
-                    lot.refused[index] = error
-                lot.skip(1)
+                    lot.refuse(index, error)
             except (TypeError, ValueError) as error:
-                lot.refused[index] = error
-                lot.skip(1)
-        return None
+                lot.refuse(index, error)
+            else:
+                given += 1
+        lot.given += given
+        self._ledger.given += given
+        return left
 
     async def _room(self) -> None:
         """Returns once the producer has sent half of what it holds, or is spoilt."""
@@ -202,13 +209,14 @@ class Producing:
             self._poll()
 
     def _poll(self) -> None:
-        if self._producer is None:
+        if self._producer is None or self._ledger is None:
             return
         try:
             with unwrapped():
                 self._producer.poll(0)
         except KafkaException as error:  # so it tells what is fatal
             self._on_error(error.args[0])
+        self._ledger.settle()
         now = self._loop.time()
         oldest = next(iter(self._lots), None)
         if oldest is None:
@@ -273,6 +281,7 @@ class Producing:
     # -------------------------------------------------------------------------------------------------------- producers
     def _make(self, sizes: tuple[int, int]) -> None:
         self._producer = self._producer_with(self._settings_for(sizes))
+        self._ledger = Ledger(self._producer)
         self._sizes, self._is_stale = sizes, False
 
     def _settings_for(self, sizes: tuple[int, int]) -> dict[str, str]:
@@ -296,7 +305,7 @@ class Producing:
     async def _let_go(self) -> None:
         """Ends a producer, in a thread: its threads are waited for."""
         holder: list[Any] = [self._producer]
-        self._producer = None
+        self._producer = self._ledger = None
         if holder[0] is not None:
             await asyncio.to_thread(holder.clear)
 

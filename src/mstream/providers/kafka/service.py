@@ -52,6 +52,8 @@ class KafkaService:
     def options(self, client: Client, listener: Listener | None = None) -> dict[str, Any]:
         """Everything such a client is made of: the service's options, its log, and who hears of its errors."""
         given: dict[str, Any] = client_options(self.config.client_settings, client)
+        if client is Client.PRODUCER:
+            given["delivery.report.only.error"] = True
         return {**given, "logger": ClientLog(self), "error_cb": self._heard(listener)}
 
     def check(self) -> None:
