@@ -167,7 +167,7 @@ def compare_topics(folder: Path, count: int, rounds: int, only: str) -> None:
     """From topic to topic on one broker, counted at the destination."""
     with kafka.broker() as broker:
         for way in (each for each in kafka.WAYS if only in each.name):
-            size = min(count, count * 1000 // way.size)
+            size = min(count, count * 3000 // way.size)
             found: dict[str, list[Measured]] = defaultdict(list)
             taken: dict[str, list[float]] = defaultdict(list)
             for turn in range(rounds):

@@ -46,7 +46,7 @@ engine = {{ kind = "python" }}
 {services}
 [[connectors]]
 name = "{name}"
-max_in_flight = 16
+max_in_flight = 6
 source = {{ {source} }}
 middlewares = {steps}
 sinks = [{{ {sink} }}]

@@ -29,7 +29,7 @@ class Limit:
     """How much one read may bring; at least one record comes whatever its size."""
 
     records: int = 4000
-    bytes: int = 1 << 20
+    bytes: int = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
