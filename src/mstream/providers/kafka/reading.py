@@ -55,7 +55,10 @@ class KafkaSourceOptions(RoleOptions):
     start_offsets: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     #: Instead: the first message that is not older than so long before the start.
     offset_seek_back_seconds: int | None = Field(default=None, ge=0)
+    #: When a partition no longer has what came after the stored position: the job fails, or goes on at its earliest
+    #: message or behind its latest, with a warning.
     on_position_lost: OnPositionLost = OnPositionLost.FAIL
+    #: When a topic is not there, or goes: the job fails, or waits for it.
     on_missing_topic: OnMissingTopic = OnMissingTopic.FAIL
     #: The group remembers a member that is away for a short time: a restart moves no partitions.
     static_membership: bool = False
