@@ -25,7 +25,7 @@ import commands_page
 import events_page
 import startup_page
 from blocks import blocks_of, failures
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 
 from mstream.api.problems import STATUS
@@ -48,6 +48,7 @@ _PLAIN: Mapping[object, str] = {
     float: "number",
     bool: "true or false",
     Secret: "text, secret",
+    AwareDatetime: "a time with its zone, as `2026-01-31T08:00:00Z`",
 }
 
 
