@@ -82,6 +82,7 @@ class _Connector:
         yield from self._checkpoint()
         if not of_refs:
             yield from self._parallelism()
+            yield from self._circles()
             yield from self._delivery()
 
     def _refs(self) -> Iterator[RefTable]:
@@ -187,6 +188,22 @@ class _Connector:
             )
             path = (*self._path, "parallelism")
             yield warning(path, Code.ONE_MEMBER, message, "leave it out, or split the source into several connectors")
+
+    def _circles(self) -> Iterator[Finding]:
+        """A pattern soon matches more than was meant: the topic of the sink, or that of dead letters."""
+        ref, _ = parsed(SourceRef, dict(table_at(self._table, "source") or {}))
+        service = self._known.get(ref.service_name) if ref else None
+        role = service.provider.source if service and service.provider else None
+        if ref is None or role is None:
+            return
+        for each in self._refs():
+            resource = text_at(each.table, "resource") or ""
+            is_end = each.role == "sink" and text_at(each.table, "service_name") == ref.service_name
+            if is_end and role.reads(ref, resource):
+                message = f"what is written to {resource!r} comes out of the source {ref.resource!r} again, without end"
+                yield warning(
+                    (*each.path, "resource"), Code.FEEDS_ITSELF, message, "write to another one, or read less"
+                )
 
     def _delivery(self) -> Iterator[Finding]:
         """Judged only where everything that it depends on can be understood."""

@@ -56,6 +56,8 @@ class Code(StrEnum):
     NO_CHECKPOINTS = "no_checkpoints"
     #: More member runs than can be had.
     ONE_MEMBER = "one_member"
+    #: What the job writes comes out of its source again.
+    FEEDS_ITSELF = "feeds_itself"
     #: A reference to an environment variable that is not set.
     UNSET_REFERENCE = "unset_reference"
     #: A key of older versions that has no effect any more.

@@ -56,6 +56,8 @@ class SourceRole(Generic[C, L]):
     #: With this ref and these options it is a member of a group that shares its lanes out (`ports.roles.Lanes`), so
     #: that several runs of one job can read at the same time.
     members: Callable[[SourceRef, Any], bool] = lambda ref, options: False
+    #: What is written to that resource of the same service comes out of this source: such a job feeds itself.
+    reads: Callable[[SourceRef, str], bool] = lambda ref, resource: False
     #: How its payloads come when the ref does not say.
     input_encoding: Encoding = Encoding.JSON
     #: The encodings in which payloads can come.

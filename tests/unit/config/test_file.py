@@ -322,6 +322,57 @@ def test_a_number_of_members_that_cannot_be_is_an_error_alone(tmp_path: Path) ->
     assert [each.code for each in loaded(tmp_path, text).problems] == ["wrong_type"]
 
 
+@pytest.mark.parametrize(
+    ("source", "sink", "letters", "found"),
+    [
+        ("orders", "copies", "dead", []),
+        ("orders", "orders", "dead", ["sinks[0]"]),
+        ("returns,orders", "orders", "dead", ["sinks[0]"]),
+        ("^orders.*", "orders-copy", "orders-dead", ["sinks[0]", "dead_letters"]),
+        ("^orders.*", "my-orders", "dead", []),
+        ("^orders$", "orders-copy", "dead", []),
+    ],
+)
+def test_a_job_that_reads_what_it_writes_is_warned_of(
+    tmp_path: Path, source: str, sink: str, letters: str, found: list[str]
+) -> None:
+    text = f"""
+[[services]]
+provider = "kafka"
+name = "bus"
+"bootstrap.servers" = "host:9092"
+
+[[services]]
+provider = "kafka"
+name = "other"
+"bootstrap.servers" = "other:9092"
+
+[[connectors]]
+name = "copy"
+checkpoint = {{ enabled = false }}
+on_error = "dead_letter"
+source = {{ service_name = "bus", resource = "{source}", input_encoding = "json" }}
+sinks = [{{ service_name = "bus", resource = "{sink}" }}, {{ service_name = "other", resource = "orders" }}]
+dead_letters = {{ service_name = "bus", resource = "{letters}" }}
+"""
+
+    result = loaded(tmp_path, text)
+
+    assert result.config is not None
+    paths = [f"connectors[0].{each}.resource" for each in found]
+    assert [(each.code, each.path) for each in result.problems] == [("feeds_itself", each) for each in paths]
+
+
+def test_a_file_that_a_job_reads_and_writes_is_warned_of(tmp_path: Path) -> None:
+    text = SERVICES + CONNECTOR.replace(
+        'service_name = "db", resource = "t"', 'service_name = "files", resource = "NAME"'
+    )
+    text += "checkpoint = { enabled = false }\n"
+
+    assert [each.code for each in loaded(tmp_path, text.replace("NAME", "in.jsonl")).problems] == ["feeds_itself"]
+    assert loaded(tmp_path, text.replace("NAME", "out.jsonl")).problems == []
+
+
 def test_a_variable_that_is_not_set_is_a_warning(tmp_path: Path) -> None:
     text = VALID.replace('"sqlite:///./data.db"', '"env:DATABASE_URL"')
 

@@ -90,6 +90,7 @@ PROVIDER: Provider[FileConfig, Folder] = Provider(
         encodings=_LINES,
         refuses=_refused,
         finite=True,
+        reads=lambda ref, resource: ref.resource == resource,
         check=_source_problems,
     ),
     sink=SinkRole(open=_sink, options=FileSinkOptions, check=_sink_problems),

@@ -16,7 +16,7 @@ from mstream.ports.roles import Lanes, Resume, Sink, Source
 
 from .config import KafkaConfig, same_cluster
 from .offsets import refused
-from .reading import KafkaSourceOptions, Start, check
+from .reading import KafkaSourceOptions, Start, check, reads
 from .writing import KafkaSinkOptions, check_sink
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ PROVIDER: Provider[KafkaConfig, KafkaService] = Provider(
         finite=True,
         needs_input_encoding=True,
         has_keys=True,
+        reads=reads,
         check=check,
     ),
     sink=SinkRole(open=_sink, options=KafkaSinkOptions, has_keys=True, transactional=True, check=check_sink),

@@ -100,6 +100,11 @@ def topics_of(resource: str) -> list[str]:
     return [each for part in resource.split(",") if (each := part.strip())]
 
 
+def reads(ref: SourceRef, topic: str) -> bool:
+    """Whether a topic of that name is among those that the ref names."""
+    return any(re.match(each, topic) if each.startswith("^") else each == topic for each in topics_of(ref.resource))
+
+
 def check(ref: SourceRef, options: KafkaSourceOptions) -> Sequence[tuple[str, str]]:
     """What single fields cannot tell."""
     found: list[tuple[str, str]] = []
