@@ -71,10 +71,12 @@ class Shop:
         return sink
 
     def fill(self, *values: bytes) -> None:
+        """Messages in the source, all of one key."""
         producer = Producer({"bootstrap.servers": self.topics.bootstrap})
         for each in values:
             producer.produce(self.source, each, key=b"k")
-        assert producer.flush(30) == 0
+        if producer.flush(30):
+            raise TimeoutError("the source was not filled")
 
     def there(self, isolation: str = "read_committed") -> list[bytes | None]:
         """What a reader sees."""
@@ -104,7 +106,7 @@ class Shop:
             if found.state is ConsumerGroupState.STABLE and len(found.members) == count:
                 return
             time.sleep(0.1)
-        raise AssertionError(found.state, len(found.members))
+        raise TimeoutError(found.state, len(found.members))
 
     def noted(self) -> int:
         """What the group keeps; below 0: nothing."""
@@ -128,6 +130,7 @@ async def taken(source: KafkaSource, count: int) -> list[Batch]:
 
 
 async def pending(source: KafkaSource, batches: list[Batch]) -> PendingCheckpoint:
+    """What a run would have the sink commit with them."""
     positions = {lane: at for each in batches for lane, at in each.positions.items()}
     return PendingCheckpoint(positions=positions, entries=(), source_handle=await source.handle())
 

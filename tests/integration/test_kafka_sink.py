@@ -327,26 +327,59 @@ class Called:
         self.codes.append(error.code())
 
 
+async def test_what_is_larger_than_the_queue_is_refused_and_the_rest_is_written(kafka_topics: KafkaTopics) -> None:
+    topic = kafka_topics.create("orders")
+    batch = Batch(payloads=[b"1", b"x" * 5000, b"3"], positions={"lane": 3})
+    async with opened(kafka_topics.bootstrap, topic, **{"queue.buffering.max.kbytes": 1}) as sink:
+        failures = await sink.write(batch)
+
+    assert [(each.index, type(each.error)) for each in failures] == [(1, RecordRefused)]
+    assert [each.value() for each in await read(kafka_topics, topic)] == [b"1", b"3"]
+
+
+async def test_a_write_ends_when_nobody_takes_reports_any_more(kafka_topics: KafkaTopics) -> None:
+    topic = kafka_topics.create("orders")
+
+    def lost() -> None:
+        raise SystemError("the client is lost")
+
+    async def story() -> None:
+        async with opened(kafka_topics.bootstrap, topic, **{"linger.ms": 500}) as sink:
+            assert list(await sink.write(numbers(0, 3))) == []
+            writing = asyncio.create_task(sink.write(numbers(3, 3)))
+            await asyncio.sleep(0.05)
+            sink._producing._poll = lost  # type: ignore[method-assign]
+            await writing
+
+    with pytest.raises(SystemError, match="the client is lost"):
+        await story()
+
+
 @pytest.mark.any_kafka
 async def test_the_client_holds_what_it_would_call_until_it_is_done_with_the_message(kafka_topics: KafkaTopics) -> None:
     """What tells us that messages are delivered; nothing in the client's documentation says so."""
     topic = kafka_topics.create("orders", **{"max.message.bytes": "1000"})
     nowhere = {"bootstrap.servers": f"127.0.0.1:{free_port()}", "message.timeout.ms": "1500"}
     there = {"bootstrap.servers": kafka_topics.bootstrap}
+    purged = {**nowhere, "message.timeout.ms": "60000"}
     found: list[Any] = []
-    for settings, value in ((there, b"small"), (there, b"large" * 1000), (nowhere, b"small")):
+    for settings, value in ((there, b"small"), (there, b"large" * 1000), (nowhere, b"small"), (purged, b"small")):
         producer = Producer({**settings, "delivery.report.only.error": True, "linger.ms": "500", "logger": Quiet()})
         called = Called()
         codes, watch = called.codes, weakref.ref(called)
-        producer.produce(topic, value, on_delivery=called)
+        for _ in range(2):
+            producer.produce(topic, value, on_delivery=called)
         del called
         producer.poll(0)
         assert watch() is not None, "it is not sent yet"
+        if settings is purged:
+            producer.purge()
         assert producer.flush(20) == 0
         found.append(codes)
         assert watch() is None
 
-    assert found == [[], [KafkaError.MSG_SIZE_TOO_LARGE], [KafkaError._MSG_TIMED_OUT]]
+    large, late, gone = KafkaError.MSG_SIZE_TOO_LARGE, KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_QUEUE
+    assert found == [[], [large] * 2, [late] * 2, [gone] * 2]
 
 
 async def test_each_record_goes_to_its_topic_and_topics_are_made(kafka_topics: KafkaTopics) -> None:

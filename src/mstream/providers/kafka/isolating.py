@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from .faults import unwrapped
 from .lots import Lot, Report
@@ -28,6 +28,7 @@ async def each_alone(producer: Producer, messages: Messages, indexes: Collection
     wanted = frozenset(indexes)
     lot = Lot(messages, lambda error, topic: None)
     lot.is_exact = True
+    lot.left_out = frozenset(range(len(messages.values))) - wanted
     report = Report(lot)
     until = lot.began + (patience or float("inf"))
     for index, topic, value, key, time, headers in messages.rows():
@@ -35,9 +36,11 @@ async def each_alone(producer: Producer, messages: Messages, indexes: Collection
             try:
                 producer.produce(topic, value, key, -1, report, None, time, headers)  # type: ignore[arg-type]  # dict is invariant
             except BufferError:
-                await _report(producer, lot, until)
-                continue
-            except KafkaException as error:
+                if len(producer):
+                    await _report(producer, lot, until)
+                    continue
+                lot.refuse(index, KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)))
+            except (KafkaException, TypeError, ValueError) as error:
                 lot.refuse(index, error)
             break
     while len(producer):

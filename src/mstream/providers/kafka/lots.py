@@ -16,7 +16,19 @@ from .records import Messages
 class Lot:
     """The messages of one batch at a producer."""
 
-    __slots__ = ("began", "done", "failed", "given", "is_exact", "messages", "number", "refused", "tell", "unsent")
+    __slots__ = (
+        "began",
+        "done",
+        "failed",
+        "given",
+        "is_exact",
+        "left_out",
+        "messages",
+        "number",
+        "refused",
+        "tell",
+        "unsent",
+    )
 
     def __init__(self, messages: Messages, on_failure: Callable[[KafkaError, str | None], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -28,7 +40,7 @@ class Lot:
         self.began = loop.time()
         #: Done once the producer is done with every message.
         self.done: asyncio.Future[None] = loop.create_future()
-        #: How many the producer has taken.
+        #: How many the producer has taken; not counted of messages that are sent alone.
         self.given = 0
         #: What was reported with an error.
         self.failed: list[tuple[KafkaError, Message]] = []
@@ -36,6 +48,8 @@ class Lot:
         self.refused: dict[int, KafkaException | TypeError | ValueError] = {}
         #: Indexes that never reached the client.
         self.unsent: list[int] = []
+        #: Indexes that are none of its business.
+        self.left_out: frozenset[int] = frozenset()
         #: No message has failed because of another one.
         self.is_exact = False
 
@@ -45,7 +59,12 @@ class Lot:
 
     def is_delivered(self) -> bool:
         """Every message is acknowledged, but for those that the client itself has refused."""
-        return self.done.done() and not self.failed and not self.unsent
+        is_done = self.done.done() and not self.done.cancelled() and self.done.exception() is None
+        return is_done and not self.failed and not self.unsent
+
+    def never_sent(self) -> frozenset[int]:
+        """Indexes of which nothing can be reported."""
+        return self.left_out.union(self.refused, self.unsent)
 
     def has_bad_records(self) -> bool:
         """Whether the cluster has refused one of its messages, or those that came with it."""
@@ -74,7 +93,8 @@ class Ledger:
     """What one producer owes: it tells of failures alone, as telling of every message costs more than sending it.
 
     A lot is done when its report is gone, and when the producer has also done with as many messages as were given to
-    it in all lots that are done: should a client let go of reports too early, nothing counts as delivered that is not.
+    it in all lots that are done. The second is a check of the first: a client that lets go of reports too early makes
+    no lot done at once, though messages of other lots that it has done with count for it.
     """
 
     def __init__(self, producer: Producer) -> None:

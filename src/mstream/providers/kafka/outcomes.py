@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -39,11 +39,12 @@ def outcome_of(
     error_of: ErrorOf,
     *,
     is_exact: bool = False,
+    never_sent: Collection[int] = (),
 ) -> Outcome:
     """What the reports of failed messages say about their records; of a request that is too large it is judged."""
     found = Outcome()
     too_large: dict[str, list[int]] = defaultdict(list)
-    for index, error in told_apart(messages, failed):
+    for index, error in told_apart(messages, failed, never_sent):
         topic = topic_of(messages, index)
         fault = fault_of(error)
         ours = error_of(error, topic)
@@ -98,8 +99,10 @@ def _guilty(messages: Messages, indexes: Sequence[int], limit: int | None) -> se
     }
 
 
-def told_apart(messages: Messages, failed: Sequence[tuple[KafkaError, Message]]) -> list[tuple[int, KafkaError]]:
-    """The records of messages that failed, found by what stands in them.
+def told_apart(
+    messages: Messages, failed: Sequence[tuple[KafkaError, Message]], never_sent: Collection[int] = ()
+) -> list[tuple[int, KafkaError]]:
+    """The records of messages that failed, found by what stands in them; those that were never sent have not.
 
     Of records that are alike those behind fail first: a producer delivers in order.
     """
@@ -107,7 +110,8 @@ def told_apart(messages: Messages, failed: Sequence[tuple[KafkaError, Message]])
         return []
     places: dict[tuple[str | None, Any, Any], list[int]] = defaultdict(list)
     for index, topic, value, key, _, _ in messages.rows():
-        places[topic, value, key].append(index)
+        if index not in never_sent:
+            places[topic, value, key].append(index)
     return [
         (places[message.topic(), message.value(), message.key()].pop(), error) for error, message in reversed(failed)
     ]

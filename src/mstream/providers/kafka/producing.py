@@ -84,7 +84,7 @@ class Producing:
                 self._begun.set()
                 await self._begin(lot)
             await lot.done
-            self._has_delivered = self._has_delivered or len(lot.failed) < len(messages.values)
+            self._has_delivered = self._has_delivered or len(lot.failed) < lot.given
             if lot.has_bad_records() and self._is_first(lot):
                 return await self._isolated(lot), self._spoilt
             return lot, self._spoilt
@@ -124,7 +124,7 @@ class Producing:
 
     async def _isolated(self, lot: Lot) -> Lot:
         """What failed of it, each alone, before anything behind it comes again."""
-        indexes = {index for index, _ in told_apart(lot.messages, lot.failed)} | set(lot.unsent)
+        indexes = {index for index, _ in told_apart(lot.messages, lot.failed, lot.never_sent())} | set(lot.unsent)
         holder = [self._producer_with({**self._settings_for(self._sizes), **SETTINGS})]
         try:
             found = await each_alone(holder[0], lot.messages, indexes, self._patience())
@@ -148,11 +148,17 @@ class Producing:
         self._make(sizes)
 
     async def _begin(self, lot: Lot) -> None:
-        assert self._ledger is not None  # noqa: S101 - made before
+        assert self._producer is not None  # noqa: S101 - made before
+        assert self._ledger is not None  # noqa: S101 - made with it
         rows = lot.messages.rows()
         report = self._ledger.report(lot)
         row = self._produce(rows, lot, report)
         while row is not None:
+            if not len(self._producer):
+                # No room will do: it is larger than all that the producer may hold.
+                lot.refuse(row[0], KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)))
+                row = self._produce(rows, lot, report)
+                continue
             await self._room()
             if self._spoilt is not None:
                 lot.unsent += [row[0], *(each[0] for each in rows)]
@@ -176,7 +182,9 @@ class Producing:
             except KafkaException as error:
                 if fault_of(error) not in OF_A_RECORD:
                     self._failed(error.args[0], topic)
-                    lot.unsent.append(index)
+                    # Whatever it is: what follows must not be there before it.
+                    self._spoil(self._ours(error.args[0], f"topic {topic!r}"))
+                    lot.unsent += [index, *(each[0] for each in rows)]
                 else:
                     lot.refuse(index, error)
             except (TypeError, ValueError) as error:
@@ -206,7 +214,14 @@ class Producing:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_IDLE):
                         await self._begun.wait()
-            self._poll()
+            try:
+                self._poll()
+            except Exception as error:
+                # Nobody would take reports any more.
+                for each in self._lots:
+                    if not each.done.done():
+                        each.done.set_exception(error)
+                raise
 
     def _poll(self) -> None:
         if self._producer is None or self._ledger is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+
+from confluent_kafka import KafkaError, Message
 
 from mstream.domain.batch import Batch, Form
 from mstream.domain.connector import SinkRef
@@ -18,9 +20,9 @@ from mstream.ports.roles import Failure
 from .handles import GroupHandle
 from .lots import Lot
 from .options import Client, client_options
-from .outcomes import outcome_of, topic_of, with_followers
+from .outcomes import Outcome, outcome_of, topic_of, with_followers
 from .producing import Producing
-from .records import MessageMaker
+from .records import MessageMaker, Messages
 from .service import KafkaService
 from .topics import Topics
 from .transactions import Part, Transacting
@@ -102,7 +104,7 @@ class KafkaSink:
 
     def _refusals(self, part: Part) -> Sequence[Failure]:
         """Nothing of the transaction was written: only those count that would never be."""
-        found = outcome_of(part.messages, part.failed, self._topics.limits, self._error, is_exact=True)
+        found = self._outcome(part.messages, part.failed, part.refused, is_exact=True)
         refused = {**found.refused, **part.messages.refused}
         for index, error in part.refused.items():
             refused[index] = self._error(error, topic_of(part.messages, index))
@@ -111,7 +113,7 @@ class KafkaSink:
     def _failures(self, batch: Batch, lot: Lot, taken_back: MstreamError | None) -> Sequence[Failure]:
         if taken_back is not None and not taken_back.retryable:
             raise taken_back
-        found = outcome_of(lot.messages, lot.failed, self._topics.limits, self._error, is_exact=lot.is_exact)
+        found = self._outcome(lot.messages, lot.failed, lot.never_sent(), is_exact=lot.is_exact)
         if not lot.is_exact:
             # Which one of a request it was is found out when it is the first.
             found.again |= found.refused
@@ -127,6 +129,17 @@ class KafkaSink:
             raise failures[0].error
         refusals = [Failure(index=index, error=error) for index, error in refused.items()]
         return sorted([*failures, *refusals], key=lambda each: each.index)
+
+    def _outcome(
+        self,
+        messages: Messages,
+        failed: Sequence[tuple[KafkaError, Message]],
+        never_sent: Collection[int],
+        *,
+        is_exact: bool,
+    ) -> Outcome:
+        limits = self._topics.limits
+        return outcome_of(messages, failed, limits, self._error, is_exact=is_exact, never_sent=never_sent)
 
     def _error(self, error: Any, topic: str) -> MstreamError:
         if isinstance(error, TypeError | ValueError):

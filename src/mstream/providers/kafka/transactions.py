@@ -194,7 +194,8 @@ class Transacting:
         try:
             producer.begin_transaction()
             for part, alone in zip(parts, again, strict=True):
-                self._produce(producer, alone, only={index for index, _ in told_apart(part.messages, part.failed)})
+                failed = told_apart(part.messages, part.failed, part.refused)
+                self._produce(producer, alone, only={index for index, _ in failed})
             self._is_unsent(producer, again, patience=_TO_FENCE)
             for part, alone in zip(parts, again, strict=True):
                 part.failed = list(alone.failed)

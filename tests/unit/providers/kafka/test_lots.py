@@ -64,6 +64,15 @@ async def test_a_lot_is_done_with_its_last_message() -> None:
     assert second.is_delivered()
 
 
+async def test_a_lot_that_was_given_up_is_not_delivered() -> None:
+    late, cancelled = told([]), told([])
+    late.done.set_exception(TimeoutError())
+    cancelled.done.cancel()
+
+    assert (late.is_delivered(), cancelled.is_delivered()) == (False, False)
+    assert isinstance(late.done.exception(), TimeoutError)
+
+
 async def test_a_later_lot_may_be_done_first() -> None:
     client, ledger = opened()
     first, second = told([]), told([])

@@ -50,6 +50,14 @@ def test_records_that_were_refused_before_are_no_candidates() -> None:
     assert list(outcome_of(given, [failed(GONE, b"a")], {}, error_of).again) == [0]
 
 
+def test_records_that_never_reached_the_client_have_not_failed_there() -> None:
+    same = made([b"a", b"b", b"a"])
+
+    found = outcome_of(same, [failed(GONE, b"a"), failed(GONE, b"b")], {}, error_of, never_sent=[2])
+
+    assert sorted(found.again) == [0, 1]
+
+
 def test_a_request_that_is_too_large_fails_those_above_the_limit() -> None:
     values = [b"x" * 10, b"y" * 500, b"z" * 20]
     reports = [failed(LARGE, each) for each in values]
