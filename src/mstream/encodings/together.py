@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import zip_longest
 from typing import Any, Final
 
 import orjson
@@ -69,13 +69,16 @@ def is_long(text: bytes, count: int) -> bool:
 def all_finite(documents: Sequence[Document]) -> bool:
     """Whether they are objects of plain values without NaN or an infinity; False: nobody knows."""
     try:
-        values = list(chain.from_iterable(map(dict.values, documents)))
+        columns = zip_longest(*map(dict.values, documents))
     except TypeError:
         return False
-    kinds = set(map(type, values))
-    if not kinds <= _LEAVES:
-        return False
-    total = sum([each for each in values if type(each) is float]) if float in kinds else 0.0
+    total = 0.0
+    for column in columns:  # mostly of one type each
+        kinds = set(map(type, column))
+        if not kinds <= _LEAVES:
+            return False
+        if float in kinds:
+            total += sum(column if len(kinds) == 1 else [each for each in column if type(each) is float])
     return total - total == 0
 
 
