@@ -121,9 +121,10 @@ def compare_flow(flow: Flow, folder: Path, count: int, rounds: int) -> None:
 
 
 def show(title: str, found: Mapping[str, Sequence[Measured]], count: int, rounds: int) -> None:
-    """Medians, and what they are to ours."""
+    """Medians, and what they are to ours: to that of all our runs where we ran twice, which differ by noise alone."""
     rates = {name: statistics.median(each.records_per_second for each in runs) for name, runs in found.items()}
-    ours = rates.get("mstream", next(iter(rates.values())))
+    own = [*found.get("mstream", next(iter(found.values()))), *found.get("mstream again", ())]
+    ours = statistics.median(each.records_per_second for each in own)
     print(f"\n{title}, {count:,} records, {rounds} rounds, equal outputs")
     for name, runs in found.items():
         spread = [each.records_per_second for each in runs]
