@@ -26,6 +26,7 @@ from .records import Messages, Row
 from .service import KafkaService
 from .sizes import fitting
 from .topics import Topics
+from .yielding import producer_of
 
 #: Seconds between two looks at what the producer reports: while something is under way, and else.
 _BUSY: Final = 0.002
@@ -313,7 +314,7 @@ class Producing:
 
     def _producer_with(self, settings: Mapping[str, str]) -> Producer:
         try:
-            return Producer({**self._service.options(Client.PRODUCER, self._on_error), **settings})
+            return producer_of({**self._service.options(Client.PRODUCER, self._on_error), **settings})
         except KafkaException as error:
             raise self._service.error(error, self.what) from None
 

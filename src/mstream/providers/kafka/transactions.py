@@ -22,6 +22,7 @@ from .records import Messages
 from .service import KafkaService
 from .sizes import fitting
 from .topics import Topics
+from .yielding import producer_of
 
 log = get_logger(__name__)
 
@@ -146,7 +147,7 @@ class Transacting:
         options = self._service.options(Client.PRODUCER, self._heard)
         producer = None
         try:
-            producer = Producer({**options, **own, **self._settings, **ours})
+            producer = producer_of({**options, **own, **self._settings, **ours})
             self._until_done(lambda: producer.init_transactions(1.0))
         except KafkaException as error:
             self._purge(producer)
