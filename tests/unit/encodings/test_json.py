@@ -3,6 +3,7 @@
 import datetime as dt
 import decimal
 import enum
+import json
 import math
 import pickle
 import uuid
@@ -53,6 +54,28 @@ def test_numbers_that_are_not_finite_stay_what_they_are() -> None:
 
     assert math.isnan(document["a"])
     assert encoded(document) == payload
+
+
+@pytest.mark.parametrize("size", [1, 5000])
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    "others",
+    [
+        [{"a": "x"}, {}],
+        [{"a": "x", "b": "y"}, {"a": "x", "b": 1.5}],
+        [{"a": 0.5, "b": 10**30}, {"a": 1, "b": True}],
+        [{"a": "x", "b": 1.0, "c": 2.0}],
+    ],
+    ids=["fewer fields", "another type in its column", "numbers of other types", "more fields"],
+)
+def test_one_among_documents_of_other_shapes_is_not_made_a_null(
+    others: list[dict[str, Any]], number: float, size: int
+) -> None:
+    documents = [*others, {"a": "x" * size, "b": number, "n": None}]
+    payloads, failures = CODEC.encode(documents)
+
+    assert not failures
+    assert [repr(json.loads(each or b"")) for each in payloads] == [repr(each) for each in documents]
 
 
 @pytest.mark.parametrize("place", [{"a": math.nan}, [1, [math.inf]], {"a": {"b": [-math.inf, None]}}, math.nan])
