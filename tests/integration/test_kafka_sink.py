@@ -355,7 +355,6 @@ async def test_a_write_ends_when_nobody_takes_reports_any_more(kafka_topics: Kaf
         await story()
 
 
-@pytest.mark.any_kafka
 async def test_the_client_holds_what_it_would_call_until_it_is_done_with_the_message(kafka_topics: KafkaTopics) -> None:
     """What tells us that messages are delivered; nothing in the client's documentation says so."""
     topic = kafka_topics.create("orders", **{"max.message.bytes": "1000"})
